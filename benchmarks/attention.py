@@ -43,7 +43,7 @@ from tokendyn.errors import BadInputError  # noqa: E402
 #: Pairs that a rival is timed on in one repeat, and rows at least.
 PAIRS, FEWEST_ROWS = {"quick": 1e7, "full": 5e7}, 256
 
-#: Pairs up to which ``auto`` is timed on all rows; above, on as many rows as give so many.
+#: Number of pairs up to which ``auto`` is timed on all rows; above, on as many rows as give this number.
 AUTO_PAIRS = 1e11
 
 #: Pairs whose canonical scores are computed to count right leaders.
@@ -111,7 +111,7 @@ def canonical_leaders(tokens: np.ndarray, rows: int) -> np.ndarray:
 
 
 def deep_runs(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Yield what 1,000 layers cost, and how many of 1,000 sampled leaders differ from the canonical ones."""
+    """Yield the cost of 1,000 layers, and the number of 1,000 sampled leaders that differ from the canonical ones."""
     for dim in options.dims:
         for count in options.deep_counts:
             if dim > MANY_COORDINATES and count > DEEP_TOKENS:

@@ -120,7 +120,7 @@ def linear_pieces(x):
 
 
 def ginzburg_landau(x):
-    """Complex Ginzburg-Landau on a ring of 24 sites .8 apart, the real parts before the imaginary ones."""
+    """Complex Ginzburg-Landau on a ring of 24 sites 0.8 apart, the real parts before the imaginary ones."""
     a = x[:24] + 1j * x[24:]
     bent = (np.roll(a, 1) - 2 * a + np.roll(a, -1)) / 0.64
     slope = a + (1 + 2j) * bent - (1 - 2j) * abs(a) ** 2 * a

@@ -37,7 +37,7 @@ def print_table(report: FaithfulnessReport) -> None:
 
 
 def compared(report: FaithfulnessReport) -> dict[str, Any]:
-    """Return leaders against each other explainer, text by text, and how many times faster they are."""
+    """Return leaders against each other explainer, text by text, and the speed-up."""
     seconds = report.table().set_index("explainer")["seconds"]
     found: dict[str, Any] = {}
     for name in report.explainers:
@@ -50,7 +50,7 @@ def compared(report: FaithfulnessReport) -> dict[str, Any]:
 
 
 def explained_a_second(model: LeaderClassifier, texts: list[str]) -> float:
-    """Return how many texts are judged and explained in a second of processor time, the best of three runs."""
+    """Return the number of texts judged and explained in a second of processor time, the best of three runs."""
     seconds = []
     for _ in range(4):  # the first compiles
         began = time.process_time()

@@ -7,11 +7,11 @@
 Systems with many delays, few data, and information at irregular places of the window; each was written down before any
 model was run on it. Inputs u are known ahead. ``x`` is what is forecast, from 20 places of another orbit:
 
-switch     x' = .5 x + sin 2u(k - 8 or k - 22), by the sign of a second input, which keeps it for some 15 steps
-amplitude  x' = .5 x + sin 2u(k - d), d = 4 + 20 |s|, s a slow second input
-marker     an input pulse of height a returns as a pulse of one unit 4 + 20 a steps later, and decays by .7
-age        x' = .5 x + sin(age of the last input pulse / 3): only the newest pulse counts
-burst      x' = .9 x + .5 sin(3 x(k - d)), autonomous, d = 6 or 20 as x(k) is above or below 0
+switch     x' = 0.5 x + sin 2u(k - 8 or k - 22), by the sign of a second input, which keeps it for some 15 steps
+amplitude  x' = 0.5 x + sin 2u(k - d), d = 4 + 20 |s|, s a slow second input
+marker     an input pulse of height a returns as a pulse of one unit 4 + 20 a steps later, and decays by 0.7
+age        x' = 0.5 x + sin(age of the last input pulse / 3): only the newest pulse counts
+burst      x' = 0.9 x + 0.5 sin(3 x(k - d)), autonomous, d = 6 or 20 as x(k) is above or below 0
 mg23, mg30 Mackey-Glass of delay 23 and 30
 mgstate    Mackey-Glass whose delay is 15 + 8 x
 outliers   x of Lorenz, 5 % noise, one row in fifty is an outlier of three deviations
@@ -52,7 +52,7 @@ def pulses(rng, rows, share):
 
 
 def driven(rows, inputs, lag, force):
-    """Return x of ``x' = .5 x + force(u(k - lag(k)))``."""
+    """Return x of ``x' = 0.5 x + force(u(k - lag(k)))``."""
     x = np.zeros(rows)
     for k in range(rows - 1):
         x[k + 1] = 0.5 * x[k] + force(inputs[max(k - lag(k), 0)])

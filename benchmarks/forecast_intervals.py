@@ -34,7 +34,7 @@ Fit = Callable[[np.ndarray, int], Forecaster]
 
 
 def ar1(seed: int) -> np.ndarray:
-    """Return 2,000 steps of x' = .9 x + noise."""
+    """Return 2,000 steps of x' = 0.9 x + noise."""
     noise = np.random.default_rng(seed).standard_normal(2000)
     series = np.zeros((2000, 1))
     for step in range(1, 2000):
@@ -49,12 +49,12 @@ def tones(seed: int) -> np.ndarray:
 
 
 def lorenz(seed: int) -> np.ndarray:
-    """Return the three coordinates of the Lorenz system at steps of .02."""
+    """Return the three coordinates of the Lorenz system at steps of 0.02."""
     return lorenz63(4000, dt=0.02, seed=seed).values
 
 
 def searched(seconds: float) -> Fit:
-    """Return a search of so many processor seconds, which calibrates itself."""
+    """Return a search with a budget in processor seconds, which calibrates itself."""
     return lambda series, horizon: auto_forecaster(series, horizon=horizon, budget=seconds).model
 
 

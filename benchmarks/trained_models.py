@@ -81,9 +81,9 @@ def main() -> None:
     for part, text in what.items():
         words = [sys.executable, __file__, "--part", part, "--tokens", str(given.tokens), "--texts", str(given.texts)]
         environment = {**os.environ, **dict.fromkeys(_THREADS, "1")}
-        told = json.loads(subprocess.run(words, check=True, capture_output=True, text=True, env=environment).stdout)
-        peak, model = told["peak"] / 1e9, told["model"] / 1e9
-        print(f"{text}: {told['seconds']:.1f} s, peak {peak:.2f} GB (libraries and model {model:.2f})", flush=True)
+        result = json.loads(subprocess.run(words, check=True, capture_output=True, text=True, env=environment).stdout)
+        peak, model = result["peak"] / 1e9, result["model"] / 1e9
+        print(f"{text}: {result['seconds']:.1f} s, peak {peak:.2f} GB (libraries and model {model:.2f})", flush=True)
     cache = cached_bytes(given.tokens) / 1e9
     print(f"cache of all activations, by shapes: {cache:.2f} GB for one run, {cache * given.texts:.2f} GB for all")
 

@@ -48,6 +48,7 @@ def setup(app):
 
     make_figures.make()
     app.connect("doctree-resolved", name_thumbnails)
+    app.connect("doctree-resolved", mark_sentences)
 
 
 def name_thumbnails(app, doctree, page):
@@ -56,6 +57,13 @@ def name_thumbnails(app, doctree, page):
         match = re.search(r"sphx_glr_(\w+)_thumb\.", image["uri"])
         if match and not image.get("alt"):
             image["alt"] = app.env.titles[f"gallery/{match[1]}"].astext()
+
+
+def mark_sentences(app, doctree, page):
+    """Mark the cells of tables that hold sentences, which need a width of their own on a narrow screen."""
+    for cell in doctree.findall(nodes.entry):
+        if len(cell.astext()) > 40:
+            cell["classes"].append("sentences")
 
 
 def figure_scraper(block, block_vars, gallery_conf):

@@ -27,7 +27,7 @@ axes.plot(*tokens[::10].T, ".", color="#B8BEC6", markersize=2, label="tokens (a 
 axes.plot(*tokens[kept].T, "o", color="#0072B2", markersize=4, label="could lead")
 axes.plot(*tokens[np.unique(step.leaders)].T, "*", color="#D55E00", markersize=9, label="lead")
 axes.set_aspect("equal")
-axes.legend(fontsize=8)
+legend = axes.legend(fontsize=8)
 
 # %%
 # A thousand layers cost little more than the few in which leaders are decided: later ones are known in closed form.

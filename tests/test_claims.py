@@ -196,6 +196,13 @@ def test_the_command_writes_page_record_and_pictures(tmp_path, capsys):
     assert "exact.blocks: holds" in (out / "report.html").read_text(encoding="utf-8")
 
 
-def test_the_command_refuses_an_unknown_claim(capsys):
-    assert command(["claims", "exakt.blocks"]) == 2
-    assert "did you mean exact.blocks" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["exakt.blocks"], "did you mean exact.blocks"), (["xyzzy"], "there are the groups clustering, exact, field"),
+        (["exact.blocks", "--seed", "-1"], "--seed takes a whole number, zero or more, got -1"),
+    ],
+)  # fmt: skip
+def test_the_command_refuses_an_unknown_claim_and_a_negative_seed(capsys, words, said):
+    assert command(["claims", *words]) == 2
+    assert said in capsys.readouterr().err

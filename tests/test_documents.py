@@ -14,6 +14,7 @@ from pages import blocks as page_blocks
 from pages import differs, run_block
 
 from tokendyn.cli import run as run_command
+from tokendyn.data.states import HiddenStates, write_states
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -83,15 +84,14 @@ def test_the_howto_of_the_mean_field_runs_as_written(tmp_path, monkeypatch, caps
     assert "distance to the projected law" in capsys.readouterr().out
 
 
-def test_the_page_of_papers_runs_as_written(capsys, unchecked):
-    names = {}
-    for block in blocks("python", (ROOT / "docs" / "howto-papers.md").read_text(encoding="utf-8")):
-        exec(compile(block, "howto-papers.md", "exec"), names)
-    assert np.abs(names["inner"] - names["equiangular_curve"](np.linspace(0, 6, 13), 16, 4.0)).max() < 1e-8
-    assert names["limit"] == pytest.approx(2, rel=0.03)
-    assert names["measured"] == pytest.approx(names["critical_noise"](3.0), rel=0.01)
-    assert names["power"] == pytest.approx(-1, rel=0.02)
-    assert capsys.readouterr().out.count("\n") == 4
+def test_each_block_of_the_page_of_papers_runs_alone_and_prints_what_it_shows(tmp_path, monkeypatch, unchecked):
+    monkeypatch.chdir(tmp_path)
+    states = HiddenStates(np.random.default_rng(0).normal(size=(3, 6, 8)), tuple("abcdef"), "a model")
+    (tmp_path / "seen").mkdir()
+    write_states(states, "seen/states.safetensors")
+    *laws, model = (block for block in page_blocks(ROOT / "docs" / "howto-papers.md") if block.language == "python")
+    assert [differs(block.shown, run_block(block, {}, "howto-papers.md")) for block in laws] == [None] * 5
+    assert [line.split()[0] for line in run_block(model, {}, "howto-papers.md").splitlines()] == ["0", "1", "2"]
 
 
 def test_the_film_of_the_readme_is_the_one_that_the_build_makes(tmp_path, monkeypatch):

@@ -1,10 +1,12 @@
 """Laws of the field: each closed form against an oracle that shares no code; hypotheses are refused; measures."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
+from scipy.optimize import linprog
 
 from tokendyn.attention import Head, attend
 from tokendyn.cli import run as command
@@ -18,7 +20,8 @@ from tokendyn.metrics import (
     rank_one_residual,
     renyi_centres,
 )
-from tokendyn.particles.meanfield import circle_law, simulate
+from tokendyn.particles.meanfield import circle_law, detect_phases, simulate, simulate_law
+from tokendyn.particles.meanfield.cell_velocity import CellVelocity
 from tokendyn.particles.meanfield.constants import fit_constants
 from tokendyn.particles.meanfield.experiments import asymmetric_density, lined_flow
 from tokendyn.particles.meanfield.starts import circle_quantiles
@@ -468,3 +471,89 @@ def test_the_command_fits_the_bound_and_writes_its_table(tmp_path, capsys):
     assert "95 %" in capsys.readouterr().err
     assert (folder / "constants.tex").read_text(encoding="utf-8").startswith(r"\begin{tabular}")
     assert (folder / "constants.csv").read_text(encoding="utf-8").startswith("constant,value,low,high")
+
+
+# --- the law at low temperature, beside its projection ---------------------------------------------------------------
+
+
+def test_a_banded_kernel_is_the_dense_one(monkeypatch):
+    edges = np.linspace(0, 2 * np.pi, 1025)
+    masses = np.diff(np.cumsum(np.insert(asymmetric_density(edges[:-1]), 0, 0.0)))
+    flow = replace(lined_flow(3000.0), interaction=np.array([[4.0, 0.5], [-0.3, 1.0]]))
+    banded = CellVelocity(flow, edges)
+    monkeypatch.setattr("tokendyn.particles.meanfield.cell_velocity._CUT", 1e9)
+    dense = CellVelocity(flow, edges)
+    assert isinstance(dense.kernel, np.ndarray)
+    assert banded.kernel.nnz < dense.kernel.size / 8
+    np.testing.assert_allclose(banded(masses), dense(masses), atol=1e-13)
+    # Far from all mass an edge asks for the direction of its query, as at zero temperature.
+    point = np.zeros(1024)
+    point[0] = 1.0
+    cold = replace(flow, inverse_temperature=math.inf, cold_limit="full support")
+    np.testing.assert_allclose(banded(point)[200:800], CellVelocity(cold, edges)(point)[200:800], atol=1e-12)
+
+
+def test_the_distance_of_a_law_is_the_transport_to_two_points():
+    run = simulate_law(lined_flow(30.0), asymmetric_density, [0.0, 1.0, 2.0, 3.0], cells=1024)
+    turn = np.linspace(-np.pi / 2, np.pi / 2, 20_001)
+    inside, outside = (np.trapezoid(asymmetric_density(turn + start), turn) for start in (0, np.pi))
+    share = inside / (inside + outside)
+    for state in (0, 3):
+        # One linear programme: the share of each cell that goes to the first point.
+        points = on_circle(*run.law.centres)
+        cost = ((points[:, None] - np.array([[1.0, 0.0], [-1.0, 0.0]])) ** 2).sum(axis=2)
+        masses = run.law.masses[state]
+        solved = linprog(
+            (masses[:, None] * (cost[:, :1] - cost[:, 1:])).ravel(), A_eq=masses[None], b_eq=[share], bounds=(0, 1)
+        )
+        assert run.distances[state] ** 2 == pytest.approx(solved.fun + masses @ cost[:, 1], rel=1e-6)
+
+
+def test_a_law_leaves_when_tokens_that_resolve_it_leave():
+    times = np.linspace(0, 10, 41)
+    law = simulate_law(lined_flow(100.0), asymmetric_density, times)
+    tokens = simulate(lined_flow(100.0), circle_quantiles(400, asymmetric_density), times, check=False)
+    assert law.resolved
+    assert len(law.law.times) < len(times) == len(law.distances)
+    departures = [detect_phases(times, curve).departure for curve in (law.distances, tokens.distances)]
+    assert departures[0] == pytest.approx(departures[1], rel=0.01)
+
+
+def test_cells_that_do_not_hold_a_law_leave_it_unresolved():
+    times = np.linspace(0, 4, 9)
+    assert not simulate_law(lined_flow(1000.0), asymmetric_density, times, cells=1024).resolved
+    # Nothing to leave for: the law is soon narrower than a cell.
+    settled = TokenFlow(3.0, value=np.diag([6.0, 1.0]))
+    assert not simulate_law(settled, np.ones_like, 3 * times, cells=1024).resolved
+
+
+def test_laws_that_cannot_be_followed_are_refused():
+    with pytest.raises(BadInputError, match="no projected law"):
+        simulate_law(TokenFlow(3.0), asymmetric_density, [0.0, 1.0])
+    with pytest.raises(BadInputError, match="take at most 8,192 cells"):
+        circle_law(TokenFlow(1.0), np.ones_like, [0.0, 1.0], cells=2**14)
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--tokens", "10"], "no --tokens"),
+        (["--causal"], "no --causal"),
+        (["--start", "uniform"], "a start by --density"),
+    ],
+)
+def test_a_diagram_without_tokens_refuses_what_tokens_have(tmp_path, capsys, options, problem):
+    arguments = ["phase", "--without-tokens", "--value", "diag(1,2)", "--score", "diag(4,1)", "--betas", "30"]
+    assert command([*arguments, *options, "--out", str(tmp_path / "phase")]) == 2
+    assert problem in capsys.readouterr().err
+
+
+def test_a_diagram_without_tokens_is_kept_apart_from_one_of_tokens(tmp_path, capsys):
+    arguments = ["phase", "--value", "diag(1,2)", "--score", "diag(4,1)", "--no-report", "--betas", "20,40"]
+    arguments += ["--time", "7", "--every", "0.5", "--out", str(tmp_path / "phase")]
+    assert command([*arguments, "--without-tokens"]) == 0
+    said = capsys.readouterr().err
+    assert "2 runs of the asymmetric law on the circle, without tokens" in said
+    assert said.count(": leaves; least distance") == 2
+    assert command(arguments) == 2
+    assert "without_tokens" in capsys.readouterr().err

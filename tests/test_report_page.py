@@ -2,6 +2,7 @@
 
 import base64
 import re
+from html import unescape
 from html.parser import HTMLParser
 from importlib import resources
 
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from PIL import Image
 
-from tokendyn.show import Chapter, KeyFigures, Picture, Report, Table, Text, report_html
+from tokendyn.show import Chapter, Command, KeyFigures, Picture, Provenance, Report, Table, Text, report_html
 from tokendyn.show.images import drawn, save_figure
 from tokendyn.show.palette import INK, LEADER_COLOURS, NEUTRAL, QUIET
 from tokendyn.show.report import sentence
@@ -239,3 +240,38 @@ def test_in_a_browser_a_page_is_dark_narrow_and_named(html, tmp_path, browser):
             corner = shot.convert("RGB").getpixel((shot.width // 2, 2))
         assert (max(corner) < 60) == (scheme == "dark")
         context.close()
+
+
+def test_on_a_narrow_screen_a_panel_has_the_names_that_its_neighbour_had():
+    figure = Figure(figsize=(9.0, 3.0), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    left.set_yticks([0, 1], ["search", "paper"])
+    with narrowed(figure):
+        assert right.yaxis.get_tick_params()["labelleft"]
+    assert not right.yaxis.get_tick_params()["labelleft"]
+
+
+def test_numbers_stand_at_the_right_only_where_their_whole_column_is_of_numbers():
+    rows = [{"quantity": "width", "value": 73}, {"quantity": "data", "value": "4f" * 32}]
+    mixed, whole = (report_html(Report("t", sections=[Table(part)])) for part in (rows, rows[:1]))
+    assert '<td class="td-short">73</td>' in mixed
+    assert f'<td class="td-prose">{"4f" * 32}</td>' in mixed
+    assert '<td class="td-number">73</td>' in whole
+
+
+def test_lines_of_columns_are_set_apart_from_those_of_words():
+    text = Text("  model    lost\n* map      0.1\nChosen: the map.\n\nAs it is.")
+    assert text.paragraphs == ["  model    lost\n* map      0.1", "Chosen: the map.", "As it is."]
+
+
+def test_a_command_does_not_break_within_an_option():
+    page = report_html(Report("t", sections=[Command('tokendyn run "a b" --out x')]))
+    shown = re.search("<code>(.*?)</code>", page, re.DOTALL)[1]
+    assert "<span>--out</span> x" in shown
+    assert unescape(re.sub("</?span>", "", shown)) == 'tokendyn run "a b" --out x'
+
+
+def test_matrices_are_shown_row_by_row():
+    page = report_html(Report("t", sections=[Provenance({"score": [[4, 0], [0, 1]], "part": ""})]))
+    assert "<dd>4, 0; 0, 1</dd>" in page
+    assert "<dd>–</dd>" in page

@@ -145,7 +145,7 @@ def judged(tmp_path, theirs, texts):
 def test_the_command_learns_from_a_table_and_from_a_file_of_probabilities_alike(judged, capsys):
     once = ["sentiment", "distil", str(judged / "judged.csv"), "--classes", "neg,pos", "--out", str(judged / "one")]
     assert run(once) == 0
-    assert "have the verdict of the model" in capsys.readouterr().err
+    assert "have the verdict of the distilled model" in capsys.readouterr().err
     other = ["--probabilities", str(judged / "theirs.jsonl"), "--columns", "p,q", "--classes", "neg,pos"]
     assert run(["sentiment", "distil", str(judged / "judged.csv"), *other, "--json", "--out", str(judged / "two")]) == 0
     record = json.loads(capsys.readouterr().out)
@@ -154,7 +154,7 @@ def test_the_command_learns_from_a_table_and_from_a_file_of_probabilities_alike(
     texts = ["a warm plot", "slow and dull music"]
     np.testing.assert_allclose(one.predict_proba(texts), two.predict_proba(texts), atol=1e-3)
     assert run(["report", str(judged / "two")]) == 0
-    assert "same verdict as the model distilled" in (judged / "two" / "report.html").read_text(encoding="utf-8")
+    assert "same verdict as the distilled model" in (judged / "two" / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def test_no_short_text_is_surer_than_its_floor_and_the_logit_stays_the_sum(model
     assert (model.predict_proba(TEXTS).min(axis=1) >= 0.04 * (30 / (30 + words)) ** 2).all()
     assert (np.argsort(model.predict_proba(TEXTS)[:, 1]) == np.argsort(logits)).all()
     why = model.explain(TEXTS[0])
-    assert why.doubt == pytest.approx(0.04 * (30 / 37) ** 2)
+    assert why.doubt == why.to_dict()["doubt"] == pytest.approx(0.04 * (30 / 37) ** 2)
     assert why.probability == pytest.approx(model.predict_proba(TEXTS[:1])[0, 1])
 
 

@@ -72,6 +72,10 @@ class OnNumbers(LeaderClassifier):
         check_is_fitted(self)
         return super().decision_function(self.texts(validate_data(self, X, reset=False)))
 
+    def predict_proba(self, X):
+        check_is_fitted(self)
+        return super().predict_proba(self.texts(validate_data(self, X, reset=False)))
+
     def predict(self, X):
         return self._labels(self.decision_function(X))
 

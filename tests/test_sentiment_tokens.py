@@ -7,7 +7,7 @@ from published_leaders import published
 from tokendyn.data.texts import small_reviews
 from tokendyn.errors import BadInputError
 from tokendyn.sentiment import TokenRule, find_words, load, save
-from tokendyn.sentiment.lookup import Lookup
+from tokendyn.sentiment.lookup import Lookup, _sorted_by
 from tokendyn.sentiment.tokens import find_tokens
 from tokendyn.sentiment.vocabulary import count_words
 
@@ -185,3 +185,12 @@ def test_a_tokeniser_of_hugging_face_works(corpus):
     why = model.explain("The EXCELLENT, excellent")
     (excellent,) = [word for word in why.contributions if word.word == "excellent"]
     assert excellent.spans == ((4, 13), (15, 24))
+
+
+@pytest.mark.parametrize("size", [7, 2**60])
+def test_occurrences_are_put_in_order_by_text_and_number_and_equal_ones_stay_as_they_are(size):
+    rng = np.random.default_rng(0)
+    for count in (0, 1, 500):
+        rows, numbers = rng.integers(0, 20, size=count), rng.integers(0, 7, size=count)
+        expected = sorted(range(count), key=lambda place: (rows[place], numbers[place]))  # stable
+        assert _sorted_by(rows, numbers, size).tolist() == expected

@@ -105,7 +105,7 @@ class ScaleError(BadInputError):
 
 
 class TheoremError(BadInputError):
-    """The input is allowed, but lies outside the theorem, and strict use was asked for."""
+    """The input is allowed, but lies outside the theorem, and strict use was requested."""
 
 
 class OutputError(TokendynError):

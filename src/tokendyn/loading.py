@@ -189,8 +189,13 @@ def load(path: str | Path) -> Any:
 
 def saved_report(folder: Path, pictures: Path) -> "Report":
     """Return the page of a saved result, its pictures drawn anew into the folder ``pictures``."""
+    from tokendyn.results.files import RECORD, SCHEMA, SCHEMA_VERSION
+    from tokendyn.show.report import repeated
+
     result: Result = load(folder)
-    return result.page(pictures)
+    whole = (folder / RECORD).is_file()
+    record = read_json(folder / RECORD, schema=SCHEMA, version=SCHEMA_VERSION) if whole else {}
+    return repeated(result.page(pictures), str(record.get("command", "")))
 
 
 def _load_file(path: Path) -> Any:

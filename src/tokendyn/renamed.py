@@ -29,7 +29,7 @@ RENAMED = {
 def missing(package: str, name: str) -> AttributeError | ImportError:
     """Return the error of a name that a package does not have; a name of 0.1 is answered with the new one.
 
-    ``from package import name`` hides what an :class:`AttributeError` says, so that a new name is told there by an
+    ``from package import name`` hides the message of an :class:`AttributeError`, so that the new name is in an
     :class:`ImportError`.
 
     Parameters

@@ -17,7 +17,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def some_are(number: int, whole: int, noun: str) -> str:
-    """Return how many of all there are, with the verb in its form.
+    """Return a count out of a total, with the verb in its form.
 
     Examples
     --------

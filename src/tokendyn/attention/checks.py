@@ -28,7 +28,7 @@ def as_float64(array: object) -> np.ndarray:
     array = as_array(array)
     if array.dtype.kind not in "fiub":
         raise BadInputError(f"expected real numbers, got an array of {array.dtype}")
-    with np.errstate(over="ignore", invalid="ignore"):  # what only longer floats hold is infinite here
+    with np.errstate(over="ignore", invalid="ignore"):  # values that only longer floats hold are infinite here
         return np.asarray(array, dtype=np.float64)
 
 

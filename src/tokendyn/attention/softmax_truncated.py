@@ -133,7 +133,7 @@ class KeyTree:
     def sums(
         self, scaled_queries: Float[np.ndarray, "all dim"], rows: Int[np.ndarray, " rows"], tolerance: float
     ) -> tuple[Float[np.ndarray, "rows channels"], Float[np.ndarray, " rows"], Int[np.ndarray, " rows"]]:
-        """Return the sums of some rows relative to their top scores, those scores, and how many keys were summed."""
+        """Return the sums of some rows relative to their top scores, those scores, and the number of keys summed."""
         queries = np.ascontiguousarray(scaled_queries[rows])
         sums, tops = np.empty((len(rows), len(self.channels))), np.empty(len(rows))
         looked = np.empty(len(rows), dtype=np.int64)

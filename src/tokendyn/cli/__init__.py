@@ -1,4 +1,4 @@
-"""The command line: a thin layer that reads arguments, calls the library and says what was done.
+"""The command line: a thin layer that reads arguments, calls the library and reports the result.
 
 Exit codes: 0 done; 1 failed or diverged; 2 bad input, usage or output; 70 a fault of tokendyn; 130 interrupted, 143 and
 129 stopped by TERM and HUP, 141 standard output was closed by its reader.
@@ -33,7 +33,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _run(arguments: list[str]) -> Any:
-    """Run one command; mistakes in its words are errors that say what is right."""
+    """Run one command; mistakes in its words are errors with a correction."""
     rest, file, settings = _split_config(arguments)
     rest, store = _split_store(rest)
     before, app.config = app.config, (functools.partial(_from_file, str(file), settings), strict_numbers)
@@ -142,7 +142,7 @@ def _refuse_unknown(words: list[str], settings: dict[str, Any], source: str) -> 
 
 
 def _split_store(arguments: list[str]) -> tuple[list[str], str | None]:
-    """Take ``--store`` or ``--store=FOLDER`` out of a command that computes; "" stands for the store by default.
+    """Take ``--store`` or ``--store=FOLDER`` out of a command that computes; "" represents the store by default.
 
     The commands that look at a store have an option of that name themselves.
     """

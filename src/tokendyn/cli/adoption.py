@@ -17,7 +17,7 @@ from tokendyn.runs.index import Index
 from tokendyn.runs.query import Condition
 from tokendyn.runs.store import CONFIG, BusyError, Record, Store, seal
 
-#: Files that hold what was computed and nothing of when and where.
+#: Files with results, without times and places.
 _BITS = frozenset({".safetensors", ".csv", ".npy", ".npz", ".parquet", ".onnx"})
 
 

@@ -22,7 +22,7 @@ from tokendyn.runs.kernels import is_kernel_cache, keep_kernels_in_memory
 INTERRUPTED = 130
 #: An error that tokendyn did not foresee: a fault of its own (EX_SOFTWARE of sysexits.h).
 FAULT = 70
-#: The reader of standard output ended before the command: what a shell says of a program that SIGPIPE ends.
+#: The reader of standard output ended before the command: the exit code of a program ended by SIGPIPE.
 CUT_PIPE = 141
 
 
@@ -112,7 +112,7 @@ def guarded(call: Callable[[], Any], arguments: Sequence[str]) -> int:
 
 
 def _answer(error: BaseException, arguments: Sequence[str]) -> tuple[int, str]:
-    """Return the exit code and the message for what ended a command; what asks Python itself to end goes on."""
+    """Return the exit code and the message for the end of a command; exceptions that end Python itself pass through."""
     if isinstance(error, TokendynError):
         return error.exit_code, in_flags(str(error))
     if isinstance(error, KeyboardInterrupt):
@@ -163,7 +163,7 @@ def in_flags(message: str) -> str:
     def option(match: re.Match[str]) -> str:
         name, value = match["name"], match["quoted"] or match["value"]
         flag = _RENAMED.get(name, name.replace("_", "-"))
-        if value == "False" and name not in ("overwrite", "strict"):  # what is off unless it is asked for
+        if value == "False" and name not in ("overwrite", "strict"):  # off by default
             return f"--no-{flag}"
         return f"--{flag}" if value in ("True", "False") else f"--{flag} {value or repr('')}"
 
@@ -187,7 +187,7 @@ def prepare_process() -> None:
 
 
 def _occupy_streams() -> None:
-    """Open what is closed of the three standard streams on the null device.
+    """Open closed standard streams on the null device.
 
     The next file that is opened would get the number of a closed stream, and whatever a compiled library or a worker
     process writes to that stream would end in the file: the index of a store, say.
@@ -264,7 +264,7 @@ def _check_names(arguments: Sequence[str]) -> None:
 
 
 def _os_message(error: OSError) -> str:
-    """Return what an operating system refused, with the name of the file."""
+    """Return the refusal of the operating system, with the name of the file."""
     from tokendyn.runs.folders import refusal
 
     name = str(error.filename or "") or "standard output"
@@ -272,7 +272,7 @@ def _os_message(error: OSError) -> str:
 
 
 def _drop_output() -> None:
-    """Let what is left of standard output go, so that the end of the process does not fail at it again."""
+    """Discard the rest of standard output, so that the end of the process does not fail at it again."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         number = sys.stdout.fileno()
         silent = os.open(os.devnull, os.O_WRONLY)

@@ -21,14 +21,14 @@ def claims(
     dry_run: bool = False,
     json: bool = False,
 ) -> int:
-    """Check claims: measure, compare with the bound stated beforehand, say the verdict.
+    """Check claims: measure, compare with the bound stated beforehand, and report the verdict.
 
     Exits with 1 when a claim falls short.
 
     Parameters
     ----------
     ids
-        Claims such as exact.blocks, or groups such as exact; all by default.
+        Claims such as exact.blocks, or groups such as field; all by default. --dry-run lists them.
     profile
         quick takes minutes, full takes as long as the sources' own sizes do.
     out

@@ -58,7 +58,7 @@ def check(
     embedding
         File with a vector for each word, instead of hashing.
     keep_case
-        Whether capital letters tell words apart.
+        Whether capital letters distinguish words.
     keep_punctuation
         Whether punctuation marks are words too.
     dtype

@@ -288,6 +288,7 @@ _command(
     "Check the claims of the sources: a number measured now, against a bound stated beforehand.\n\n"
     "Exit code 1 if a claim falls short.",
     "tokendyn claims",
+    "tokendyn claims field",
     "tokendyn claims exact.blocks clustering --out claims/",
     "tokendyn claims --profile full --out claims/",
 )

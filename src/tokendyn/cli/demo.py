@@ -138,14 +138,14 @@ class _Page:
         self._write(self.out / PAGE, renewed=_RENEWED)
 
     def account(self, number: int) -> str:
-        """Return how long a chapter took, and what of it a second run is spared."""
+        """Return the time of a chapter, and the part that a second run saves."""
         title = self.parts[number].title
         compiled = self.compiled[title]
         once = f", of which {compiled:.0f} s were for compiling once" if compiled >= 0.5 else ""
         return f"done in {self.seconds[title]:.0f} s{once}"
 
     def stop(self) -> None:
-        """Write the page with the chapters that are there, and say that it was stopped."""
+        """Write the page with the finished chapters, and report that the demonstration was stopped."""
         self._list()
         self._write(self.out / PAGE, stopped=True)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tokendyn.show.report import Section
 
 SHARE_HELD_OUT = 0.2
-#: Of the run of many tokens: inverse temperature, how many, and what of it is shown at a glance.
+#: The run of many tokens: inverse temperature, number of tokens, and the part shown in the overview.
 MEANFIELD_BETA, MEANFIELD_TOKENS = 100.0, 400
 MEANFIELD_FACTS = {
     "tokens": "tokens",
@@ -238,9 +238,9 @@ def forecasts(folder: Path, seed: int) -> "list[Section]":
     sections: list[Section] = [
         Text(
             "A cylinder sheds its vortices periodically: what comes is a linear function of a long enough past. "
-            f"The first {SHARE_LEARNED:.0%} are learned; the rest is forecast in closed loop, each prediction fed "
-            "back. TD-DMD, the linear model, is the one to take here: it is solved in one step, and its eigenvalues "
-            "are the frequencies of the flow.",
+            f"The first {100 * SHARE_LEARNED:.0f} % are learned; the rest is forecast in closed loop, each prediction "
+            "fed back. TD-DMD, the linear model, is the one to take here: it is solved in one step, and its "
+            "eigenvalues are the frequencies of the flow.",
             "A periodic wake: the linear model is enough",
         ),
         *_compared(wake, round(SHARE_LEARNED * len(wake)), linear, folder, "wake"),
@@ -295,7 +295,7 @@ def _compared(series: "Snapshots", learned: int, models: dict[str, Any], folder:
 
 
 def _headings(sections: "list[Section]") -> list[str]:
-    """Return under which text each section stands."""
+    """Return the text above each section."""
     current, headings = "", []
     for part in sections:
         current = part.heading if type(part).__name__ == "Text" else current
@@ -304,7 +304,7 @@ def _headings(sections: "list[Section]") -> list[str]:
 
 
 def _under(description: str, part: "Section") -> "Section":
-    """Return a picture without its own heading: it stands under that of its text."""
+    """Return a picture without its own heading: that of its text is above it."""
     import dataclasses
 
     return dataclasses.replace(part, heading="") if type(part).__name__ == "Picture" and description else part

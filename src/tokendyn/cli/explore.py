@@ -10,7 +10,7 @@ from tokendyn.errors import BadInputError
 from tokendyn.runs.files import check_free
 from tokendyn.show.explorer import write_explorer
 
-#: Name of what the user brings, among the presets.
+#: Name of the user's own start among the presets.
 OWN = "given"
 
 
@@ -41,7 +41,7 @@ def explore(
     layer
         The source holds hidden states, or is a folder of inspect: show the words as they enter this layer, from 0.
     head
-        With --layer: the scores of this head, from 0, as its attention in the file tells them.
+        With --layer: the scores of this head, from 0, from its attention in the file.
     overwrite
         Replace the file when it exists.
     no_open
@@ -79,7 +79,7 @@ def explore(
 
 
 def _given(source: Path) -> Explored:
-    """Return what a user brings as settings of the explorer."""
+    """Return the user's start as settings of the explorer."""
     from tokendyn.data.tokens import read_tokens
     from tokendyn.particles.explored import explored_run
     from tokendyn.particles.links import is_link, read_link

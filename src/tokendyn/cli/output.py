@@ -1,4 +1,4 @@
-"""What every command says and where: people read standard error, programs read standard output."""
+"""The output of every command: standard error for people, standard output for programs."""
 
 import json
 import logging
@@ -25,7 +25,7 @@ def announce(line: str) -> None:
 
 
 def announce_lines(text: str) -> None:
-    """Say a text of one or more lines on standard error; where that is closed, the work goes on without."""
+    """Write a text of one or more lines to standard error; if that is closed, the work continues without it."""
     with suppress(OSError, ValueError):
         print(printable(text), file=sys.stderr)
 
@@ -44,7 +44,7 @@ def _broken_names() -> list[str]:
 
 
 class _Announcing(logging.Handler):
-    """Says what is logged to people."""
+    """Writes log records to standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Say one line."""

@@ -1,4 +1,4 @@
-"""Long work on a terminal: a bar, and a checkpoint from which it goes on."""
+"""Long work on a terminal: a bar, and a checkpoint from which it continues."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,7 +30,7 @@ def progress(what: str) -> Iterator[ProgressCallback]:
 
 @contextmanager
 def resumable(path: Path | None) -> "Iterator[Checkpoint | None]":
-    """Yield the checkpoint of a run, None without a path; say when the run goes on from one, or will be able to."""
+    """Yield the checkpoint of a run, None without a path; report when the run continues from one, or could later."""
     from tokendyn.runs.checkpoint import Checkpoint
 
     if path is None:

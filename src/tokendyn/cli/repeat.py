@@ -1,4 +1,4 @@
-"""The command that runs now, for the records of commands that are no experiments."""
+"""The command that runs now, for the records of commands that are not experiments."""
 
 import shlex
 from collections.abc import Callable, Iterator, Sequence

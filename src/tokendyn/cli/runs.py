@@ -1,4 +1,4 @@
-"""``tokendyn runs``: what lies in a store of runs."""
+"""``tokendyn runs``: the runs in a store."""
 
 import dataclasses
 import shutil
@@ -16,9 +16,9 @@ from tokendyn.runs.query import COLUMNS, Condition, parse
 from tokendyn.runs.store import Store
 
 _ID_SHOWN = 10
-#: Columns that are shown of each run, unless others are asked for.
+#: Default columns for each run.
 _MOST_SHOWN = 6
-#: Runs that a table shows, unless others are asked for.
+#: Default number of runs in a table.
 _MOST_LISTED = 50
 #: Runs that are written at once.
 _PART = 1000
@@ -264,7 +264,7 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def _columns(text: str) -> int:
-    """Return how many columns of a terminal a text takes: letters of East Asia take two, accents none."""
+    """Return the width of a text in columns of a terminal: letters of East Asia take two, accents none."""
     if text.isascii():
         return len(text)
     wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)

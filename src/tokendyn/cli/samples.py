@@ -24,7 +24,7 @@ def samples(
     folder
         Where to write; the folder you are in by default.
     seed
-        Seed of what is random.
+        Seed of the random numbers.
     overwrite
         Replace files of these names.
     dry_run

@@ -143,7 +143,7 @@ def explain(
         Write a page with the coloured text, the contributions and the moving tokens.
     learned
         The labelled texts that the model has learned from. The model is trained again on parts of 90 %, and the answer
-        says in how many of these retrainings each leader leads again.
+        reports the number of these retrainings in which each leader leads again.
     retrainings
         How often it is trained again; a training takes seconds for some thousand texts.
     text_column
@@ -205,7 +205,7 @@ def check(
     model
         Folder that train or distil wrote.
     cases
-        CSV or TSV (also .gz) with the columns kind, text, expected and reference; by default the suite that ships, on
+        CSV or TSV (also .gz) with the columns kind, text, expected and reference; by default the built-in suite, on
         films that are pos or neg. Expected is a label: without a reference it must be the verdict on the text, with one
         it must be more likely for the text than for the reference. The word same in its place: both must have the same
         verdict.

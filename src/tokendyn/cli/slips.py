@@ -92,7 +92,7 @@ def command_words(arguments: Sequence[str]) -> str:
 
 
 def _typed(words: Sequence[str]) -> str:
-    """Return words as they are typed."""
+    """Return words as typed in a shell."""
     if words[:1] == [MEANFIELD]:
         rest = words[1:]
         named = any(word.partition("=")[0] in ("--model", "--weights") for word in rest)
@@ -101,7 +101,7 @@ def _typed(words: Sequence[str]) -> str:
 
 
 def _error_of(words: list[str]) -> CycloptsError | None:
-    """Return what is wrong with a command line; None if it can be read as far as the option library reads it."""
+    """Return the faults of a command line; None if it can be read as far as the option library reads it."""
     try:
         app.parse_args(words, exit_on_error=False, print_error=False)
     except CycloptsError as error:
@@ -233,7 +233,7 @@ def _with(words: list[str], number: int, word: str) -> list[str]:
 
 
 def _too_many(unused: list[str], words: list[str], known: Collection[str]) -> _Mended:
-    """Say what a word that nothing takes was probably meant for."""
+    """Return the probable meaning of a word that no option takes."""
     word = unused[0]
     name, joined, value = word.partition("=")
     option = "--" + name.strip(_DASHES + "-").lower().replace("_", "-")

@@ -24,8 +24,9 @@ def strict_numbers(_app: object, _commands: tuple[str, ...], arguments: Iterable
     Raises
     ------
     BadInputError
-        If an option of whole numbers is given a fraction, a truth value or anything else; if a number has underscores,
-        is NaN, or is so large that it would be read as infinity; if the name of a file or a folder is empty.
+        If an option of whole numbers is given a fraction, a truth value or anything else; if a seed is negative; if a
+        number has underscores, is NaN, or is so large that it would be read as infinity; if the name of a file or a
+        folder is empty.
     """
     problems = []
     for argument in arguments:
@@ -42,6 +43,8 @@ def strict_numbers(_app: object, _commands: tuple[str, ...], arguments: Iterable
             elif float not in kinds and not _WHOLE.fullmatch(text) and not _is_other(text, kinds):
                 hint = as_number(name, text, whole=True)
                 problems.append(f"{name} takes a whole number, got {text[:60] or 'nothing'}{hint}")
+            elif argument.name == "--seed" and text.startswith("-"):
+                problems.append(f"{name} takes a whole number, zero or more, got {text[:60]}")
             elif "_" in text or not text.isascii():
                 problems.append(f"{name} takes a number, got {text[:60]}; write it with digits alone")
             elif float in kinds and _is_beyond(text):

@@ -1,4 +1,4 @@
-"""What several commands say in the same way."""
+"""Values and messages shared by several commands."""
 
 from typing import TYPE_CHECKING
 

@@ -24,7 +24,7 @@ class Norm:
     Attributes
     ----------
     stem
-        Name of its tensors without ``.weight`` and ``.bias``; ``{layer}`` stands for the number of the layer. Empty for
+        Name of its tensors without ``.weight`` and ``.bias``; ``{layer}`` represents the number of the layer. Empty for
         a norm without gain and bias, which has no tensors.
     centred
         Whether it subtracts the mean (LayerNorm), which RMSNorm does not.
@@ -46,7 +46,7 @@ class Norm:
 
 @dataclass(frozen=True)
 class Scheme:
-    """The names of one family of models; ``{layer}`` stands for the number of the layer.
+    """The names of one family of models; ``{layer}`` represents the number of the layer.
 
     Attributes
     ----------
@@ -91,7 +91,7 @@ class Scheme:
     slot: str = r"\d+"
 
     def layers(self, names: Iterable[str]) -> dict[str, set[str]]:
-        """Return what stands for the layer in the names that fit, each with the prefixes under which it was found."""
+        """Return what represents the layer in the names that fit, each with the prefixes under which it was found."""
         first, mark, rest = re.escape(self.inputs[0]).partition(re.escape("{layer}"))
         pattern = first + (f"(?P<layer>{self.slot})" if mark else "") + rest.replace(re.escape("{layer}"), "(?P=layer)")
         whole = re.compile(("(?P<prefix>)" if self.exact else r"(?P<prefix>(?:.*\.)?)") + pattern)
@@ -126,7 +126,7 @@ def read_mapping(path: str | Path) -> Scheme:
     Raises
     ------
     BadInputError
-        For a file that is no TOML, unknown or missing keys.
+        For a file that is not TOML, unknown or missing keys.
     """
     table = read_toml(path)
     problems = [f"unknown key {key!r}; it may hold {', '.join(sorted(_KEYS))}" for key in sorted(table.keys() - _KEYS)]

@@ -157,7 +157,7 @@ def _is_whole(value: Any) -> bool:
 
 
 def _problem(record: Any, text: str, label: str | None, names: list[str] | None) -> str:
-    """Return what is wrong with a record; empty when nothing is."""
+    """Return the faults of a record; empty without faults."""
     if not hasattr(record, "keys"):
         return f"{type(record).__name__}, expected a record with named columns"
     missing = [name for name in (text, label) if name is not None and name not in record]
@@ -169,7 +169,7 @@ def _problem(record: Any, text: str, label: str | None, names: list[str] | None)
 
 
 def _label_problem(value: Any, label: str, names: list[str] | None) -> str:
-    """Return what is wrong with a label; empty when nothing is."""
+    """Return the faults of a label; empty without faults."""
     if value is None or (isinstance(value, float | np.floating) and np.isnan(value)):
         return f"{label!r} is empty; label the row or remove it"
     if not isinstance(value, str | bool | int | float | np.generic):

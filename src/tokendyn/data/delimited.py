@@ -1,4 +1,4 @@
-"""Tables of numbers with a header row: what a header is, and the columns as blocks of numbers."""
+"""Tables of numbers with a header row: recognition of the header, and the columns as blocks of numbers."""
 
 import csv
 import itertools
@@ -54,7 +54,7 @@ def is_index(values: np.ndarray) -> bool:
 
 
 def first_is_index(path: Path, delimiter: str) -> bool:
-    """Return whether the first column of a table with a header holds what may be the numbers of rows."""
+    """Return whether the first column of a table with a header may hold the numbers of rows."""
     values = array("d")
     with open_text(path) as file, suppress(ValueError):  # number_blocks reports what cannot be read
         rows = filled_rows(file.rows(delimiter))
@@ -83,7 +83,7 @@ def filled_rows(rows: Iterable[tuple[int, list[str]]]) -> Iterator[tuple[int, li
 
 
 def shape_problems(path: Path, delimiter: str) -> list[str]:
-    """Return what is wrong with the number of cells of the first rows of a table with a header; empty is no problem.
+    """Return the faults of the number of cells of the first rows of a table with a header; empty is no problem.
 
     A blank line in a table of one column may stand for a missing number.
 
@@ -112,7 +112,7 @@ def shape_problems(path: Path, delimiter: str) -> list[str]:
 
 
 def bad_cells(path: Path, delimiter: str, skipped: Collection[int] = ()) -> list[str]:
-    """Return what is wrong with the first cells of a table with a header that are no numbers; empty is no problem."""
+    """Return the faults of the first cells of a table with a header that are not numbers; empty is no problem."""
     problems: list[str] = []
     with suppress(BadInputError), open_text(path) as file:
         rows = filled_rows(file.rows(delimiter))
@@ -141,7 +141,7 @@ def number_blocks(
     Raises
     ------
     BadInputError
-        If a row has more or fewer cells than the header, or a cell is no number: the first ten are listed.
+        If a row has more or fewer cells than the header, or a cell is not a number: the first ten are listed.
     """
     with open_text(path) as file:
         header = file.rows(delimiter, strict=False)

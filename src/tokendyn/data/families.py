@@ -251,7 +251,7 @@ _registered: dict[str, Scheme] = {}
 
 
 def register_family(scheme: Scheme) -> None:
-    """Let :func:`tokendyn.data.weights.read_head` know one more family of models, in this process.
+    """Register a family of models for :func:`tokendyn.data.weights.read_head` in this process.
 
     It is tried before the families of the library; one of the same name is replaced.
 

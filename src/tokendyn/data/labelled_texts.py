@@ -15,7 +15,7 @@ LONGEST_TEXT = 16 * 2**20
 
 @dataclass(frozen=True, repr=False)
 class LabelledTexts(ShortRepr):
-    """Texts in the order of their file, with their labels when these were asked for.
+    """Texts in the order of their file, with their labels if requested.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Labels as plain Python values, told apart by value and type."""
+"""Labels as plain Python values, distinguished by value and type."""
 
 from collections.abc import Iterable, Mapping, Set
 from typing import Any
@@ -113,5 +113,5 @@ def _number(label: int) -> int:
 
 
 def _key(value: Any) -> Any:
-    """Return what tells labels apart: value and type."""
+    """Return the identity of a label: value and type."""
     return tuple(map(_key, value)) if isinstance(value, tuple) else (type(value), value)

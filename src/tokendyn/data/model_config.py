@@ -54,7 +54,7 @@ def _wrong(name: str, value: object, expected: str) -> BadInputError:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The configuration of one part of a model; every value is checked when asked for.
+    """The configuration of one part of a model; every value is checked on access.
 
     Attributes
     ----------
@@ -285,7 +285,7 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises
     ------
     BadInputError
-        If it is no JSON object.
+        If it is not a JSON object.
     """
     beside = (path if path.is_dir() else path.parent) / "config.json"
     note_opened(beside)

@@ -19,7 +19,7 @@ _SCALES = ("_scale_inv", "_scale", ".absmax", ".quant_map", ".SCB", "_packed", "
 
 
 class Tensors:
-    """The tensors of a model by name, each read when asked for, as float64.
+    """The tensors of a model by name, each read on demand, as float64.
 
     Attributes
     ----------

@@ -82,7 +82,7 @@ def _bounded(path: Path, texts: Iterator[str]) -> Iterator[str]:
 
 @dataclass
 class _Column:
-    """The cells of one column that are not finite numbers: how many of each kind, and the first ones."""
+    """The cells of one column that are not finite numbers: the number of each kind, and the first cells."""
 
     texts: int = 0
     empty: int = 0
@@ -209,7 +209,7 @@ def _found(path: Path, rows: _Rows, item: str) -> _Judged:
 
 
 def _count_first(rows: _Rows) -> None:
-    """Put the first row, which is no header, before the others as a row of numbers."""
+    """Put the first row, which is not a header, before the others as a row of numbers."""
     values = array("d")
     for column, cell in zip(rows.columns, rows.first, strict=True):
         value = number_in(cell)

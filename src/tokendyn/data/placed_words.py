@@ -1,4 +1,4 @@
-"""Words as points: what a trained model that places words in space holds, read without knowing which model it is."""
+"""Words as points: the positions of words in a trained model, read without knowing the kind of the model."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ READERS = {"tokendyn-sentiment": "tokendyn.sentiment.placed:placed_words"}
 
 @dataclass(frozen=True, kw_only=True)
 class Words:
-    """Tokens, their weights (None for equal ones), their names, and what must be known of them."""
+    """Tokens, their weights (None for equal ones), their names, and notes on them."""
 
     points: np.ndarray
     weights: np.ndarray | None

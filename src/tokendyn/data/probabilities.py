@@ -46,7 +46,7 @@ def read_probabilities(
     Raises
     ------
     BadInputError
-        If the file cannot be read whole, a column is missing, or a cell is no number from 0 to 1; rows at fault are
+        If the file cannot be read whole, a column is missing, or a cell is not a number from 0 to 1; rows at fault are
         counted, ten are listed.
     """
     path = Path(path)
@@ -115,7 +115,7 @@ def _parsed(line: str) -> dict[str, Any]:
 
 
 def _chosen(header: list[str], columns: Sequence[str], source: str) -> list[str]:
-    """Return the names of the columns that are asked for."""
+    """Return the names of the requested columns."""
     names = list(columns) or [name for name in header if name.startswith(PREFIX)]
     if not names:
         raise BadInputError(

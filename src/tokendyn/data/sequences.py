@@ -49,7 +49,7 @@ class LabelledSequences(ShortRepr):
     sequences
         ``(tokens, dim)`` arrays.
     labels
-        One label a sequence, or None if they were not asked for.
+        One label a sequence, or None if not requested.
     words
         The words of each sequence when it was a text, else None.
     """
@@ -195,7 +195,7 @@ class _TokenRows:
     label_of: dict[str, str] = field(default_factory=dict)
 
     def add(self, cells: list[str]) -> str:
-        """Add one row to its sequence; return what is wrong with it, empty if nothing is."""
+        """Add one row to its sequence; return its faults, empty if there are none."""
         if len(cells) != len(self.header):
             return f"{len(cells)} columns, the header has {len(self.header)}"
         values = array("d")
@@ -249,7 +249,7 @@ def read_text_sequences(
         A file of tokens with a column of names (see :func:`tokendyn.data.tokens.read_tokens`): the vector of each
         word. Other words are left out.
     keep_case
-        Whether capital letters tell words apart; by default "Hello" is "hello".
+        Whether capital letters distinguish words; by default "Hello" is "hello".
     keep_punctuation
         Whether punctuation marks are words too; by default they are left out.
     allow_empty

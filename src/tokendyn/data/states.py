@@ -102,7 +102,7 @@ def check_stream(stream: HiddenStates) -> None:
     Raises
     ------
     BadInputError
-        For numbers that are not finite, names that do not fit, or rows of attention that are no weights.
+        For numbers that are not finite, names that do not fit, or rows of attention that are not weights.
     """
     if not np.isfinite(stream.states).all():
         raise BadInputError(f"{stream.source}: the states hold NaN or infinity; write them in a wider type")

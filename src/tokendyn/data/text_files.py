@@ -273,7 +273,7 @@ def parse_record(line: str) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If the line is no JSON or no object; the message is meant for users.
+        If the line is not JSON or not an object; the message is meant for users.
     """
     try:
         record = json.loads(line)

@@ -140,7 +140,7 @@ def _read_array(path: Path, name: str | None) -> np.ndarray:
     if 8 * matrix.size > MOST_TABLE_BYTES:
         size, most = matrix.size / 2**27, MOST_TABLE_BYTES / 2**30
         raise BadInputError(f"{path} holds {size:.0f} GiB of tokens, over {most:.0f}; choose some of them")
-    with np.errstate(over="ignore", invalid="ignore"):  # what only longer floats hold is infinite here
+    with np.errstate(over="ignore", invalid="ignore"):  # values that only longer floats hold are infinite here
         matrix = matrix.astype(np.float64)
     bad = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
     if bad.size:

@@ -42,7 +42,7 @@ class HeadWeights(ShortRepr):
     notes
         What the matrices leave out of the model, in sentences.
     own_temperature
-        ``beta`` of the model for unit tokens: the scale of its scores times the squared norm of what the layer reads.
+        ``beta`` of the model for unit tokens: the scale of its scores times the squared norm of the input of the layer.
     temperature_formula
         How that came about.
     centred
@@ -93,7 +93,7 @@ class HeadWeights(ShortRepr):
 
     @cached_property
     def value_matrix(self) -> Float[np.ndarray, "model model"]:
-        """``O V``: what the head adds to a token."""
+        """``O V``: the output of the head for a token."""
         return np.asarray(self.outward @ self.value)
 
 

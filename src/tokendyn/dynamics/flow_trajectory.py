@@ -136,7 +136,7 @@ class FlowTrajectory(Result):
 
     @classmethod
     def load(cls, folder: str | Path) -> "FlowTrajectory":
-        """Read what :meth:`save` wrote.
+        """Read the result of :meth:`save`.
 
         Raises
         ------

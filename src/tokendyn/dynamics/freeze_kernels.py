@@ -23,7 +23,7 @@ def place_frozen(state, origins, goals, since, shares):
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
 def near_top(query, query_error, keys, key_errors, rounding, chosen):
-    """Write the keys whose exact score may be the largest, and return how many there are.
+    """Write the keys whose exact score may be the largest, and return their number.
 
     The score of key j errs by at most ``e_j = rounding sum |q_c k_jc| + |q|_1 f_j + e |k_j|_1 + d e f_j`` when the
     query is off by ``e = query_error`` in each coordinate and the key by ``f_j``. Each pair has its own scale: a far
@@ -63,7 +63,7 @@ def _bounded_score(query, q1, query_error, keys, j, key_error, rounding):
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
 def canonical_ties(query, keys, slack, chosen):
-    """Write the keys whose canonical score is within the slack of the largest, and return how many there are."""
+    """Write the keys whose canonical score is within the slack of the largest, and return their number."""
     top = -np.inf
     for j in range(len(keys)):
         top = max(top, _bounded_score(query, 0.0, 0.0, keys, j, 0.0, 0.0)[0])

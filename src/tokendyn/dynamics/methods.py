@@ -61,7 +61,7 @@ def fixed_steps(
 
 
 def _pieces(left: float, size: float) -> int:
-    """Return how many steps of at most ``size`` cover ``left``; rounding of the quotient adds no step."""
+    """Return the number of steps of at most ``size`` that cover ``left``; rounding of the quotient adds no step."""
     return max(1, math.ceil(left / size * (1 - 1e-12)))
 
 

@@ -56,7 +56,7 @@ def run_ragged(
         Called with the number of sets done and their number.
     checkpoint
         Where the sets that are done are kept, a path or a :class:`~tokendyn.Checkpoint`; a call that was stopped
-        resumes from it, to the same bits.
+        resumes from it, with bit-identical results.
 
     Raises
     ------
@@ -138,7 +138,7 @@ class _Batch:
             self._run_alone(number)
 
     def _run_alone(self, number: int) -> None:
-        """Run one set as :func:`run` does, and take over what it recorded."""
+        """Run one set as :func:`run` does, and store its records."""
         start, end = self.sets.span(number)
         own = slice(start, end)
         if start == end:
@@ -156,7 +156,7 @@ class _Batch:
         self.doubtful[start + found.doubtful] = True
 
     def state(self, done: int) -> State:
-        """Return what a run needs to go on after some sets."""
+        """Return the state from which a run continues after some sets."""
         last = int(self.sets.offsets[done])
         arrays = {name: getattr(self, name)[..., :last] for name in ("leaders", "tie_counts", "tie_spreads")}
         arrays |= {"states": self.states[:, :last], "ends": self.ends[:last], "doubtful": self.doubtful[:last]}
@@ -174,7 +174,7 @@ class _Batch:
         return done
 
     def trajectory(self, record: dict[str, Any]) -> RaggedTrajectory:
-        """Return what was found."""
+        """Return the result of the run."""
         return RaggedTrajectory(
             states=self.states,
             leaders=self.leaders,

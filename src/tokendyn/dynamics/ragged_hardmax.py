@@ -34,7 +34,7 @@ class HardmaxStack:
     layers
         The layers; there may be none.
     way, head
-        What the kernels need to know of their steps and of their head.
+        Arguments of the kernels: their steps and their head.
     applies
         Whether the kernels may run them; else every set is left to :func:`tokendyn.dynamics.run`.
     """
@@ -70,7 +70,7 @@ class HardmaxStack:
 
 @lru_cache(maxsize=64)
 def way_of(alphas: tuple[float, ...]) -> Way:
-    """Return what the kernels need to know of the steps of all layers.
+    """Return the arguments of the kernels for the steps of all layers.
 
     ``1 / (1 + alpha)`` and the share of each step; the share of a way that is left at layer t after layer k,
     ``[t, k]``; the logarithms of those after layer 0.
@@ -86,7 +86,7 @@ def way_of(alphas: tuple[float, ...]) -> Way:
 def head_of(
     query: Float[np.ndarray, "rank dim"] | None, key: Float[np.ndarray, "rank dim"] | None, dim: int
 ) -> HeadParts:
-    """Return what the kernels need to know of a head: its two matrices, empty for none; their rank and two norms."""
+    """Return the arguments of the kernels for a head: its two matrices, empty for none; their rank and two norms."""
     for matrix in (query, key):
         if matrix is not None and matrix.shape[1] != dim:
             raise BadInputError(f"a matrix of shape {matrix.shape} does not fit tokens of {dim} coordinates")

@@ -95,7 +95,7 @@ def forward(n, largest, motion, way, head, space):
     """Send n tokens, the first state of ``motion``, through all layers; return whether it is sure, and where it ended.
 
     The end is the number of the first layer at which all tokens are frozen, or of layers. From there on leaders and
-    ties repeat, and are written; the states after it are not: :func:`place_frozen` writes those that are asked for. Of
+    ties repeat, and are written; the states after it are not: :func:`place_frozen` writes the requested ones. Of
     a set that is not sure nothing is to be used.
 
     ``largest`` is the largest coordinate. Where ``motion`` says that a token is frozen, its leader and tie at the first
@@ -163,7 +163,7 @@ def run_set(tokens, first, last, motion, way, head, space):
 
 @_compiled
 def run_sets(tokens, offsets, rows, way, head, layers, recorded, states, leaders, ties, unsure):
-    """Run the sets ``rows``; write the recorded states, and whom each token followed after them.
+    """Run the sets ``rows``; write the recorded states, and the leaders of each token after them.
 
     ``recorded`` ascends from 0 to ``layers``. ``unsure`` marks the sets that have to be run by ``Frozen``: of them
     nothing is written.

@@ -1,4 +1,4 @@
-"""Compiled: whom the tokens of one small set follow at one hardmax layer, and whether rounding could decide it.
+"""Compiled: the leaders of the tokens of one small set at one hardmax layer, and whether rounding could decide it.
 
 Canonical scores: ``s_ij = y_0i x_0j + y_1i x_1j + ...``, each product and each sum rounded once, left to right. Token j
 leads token i when ``s_ij >= max_l s_il``. All backends of :mod:`tokendyn.attention` and :mod:`tokendyn.dynamics.freeze`
@@ -101,7 +101,7 @@ def canonical_score(y, x, i, j):
 
 @_compiled
 def tied_leaders(y, x, n, i, members):
-    """Write the numbers of all leaders of token i and return how many there are."""
+    """Write the numbers of all leaders of token i and return their number."""
     best = -np.inf
     count = 0
     for j in range(n):
@@ -116,7 +116,7 @@ def tied_leaders(y, x, n, i, members):
 
 @_compiled
 def count_ties(y, x, n, origin, i, leader, each, constant, members):
-    """Return how many tokens lead token i, and whether they began at one point, with nothing else near the top."""
+    """Return the number of leaders of token i, and whether they began at one point, with nothing else near the top."""
     size, best = 0.0, -np.inf
     for k in range(y.shape[0]):
         size += abs(y[k, i])
@@ -142,7 +142,7 @@ def same_place(z, i, j):
 def settle(y, x, n, origin, leader, ties, known, space, members, each, constant):
     """Find the leaders that are not known; return whether rounding decided none of them.
 
-    Tokens that began at one point stay on one point, so that a tie among them moves nobody differently; a score within
+    Tokens that began at one point stay on one point, so that a tie among them changes no motion; a score within
     rounding of the best, of a token that began elsewhere, is left to exact arithmetic.
     """
     if find_leaders(y, x, n, leader, ties, known, space, each, constant) == 0:

@@ -1,4 +1,4 @@
-"""Compiled: what each token of a set contributes to the mean of the set after the last layer.
+"""Compiled: the contribution of each token of a set to the mean of the set after the last layer.
 
 Symbols as in :mod:`tokendyn.dynamics.ragged_kernels`, and ``w`` the share of each token in the mean of the last tokens.
 Plain Python outside numba: the functions below carry no annotations because numba compiles them.

@@ -36,7 +36,7 @@ class MeanShares(ShortRepr):
 
 @dataclass(frozen=True)
 class Passage:
-    """One set on its way through the layers, and what each of its tokens contributes to the mean at the end.
+    """One set in the layers, and the contribution of each of its tokens to the mean at the end.
 
     Attributes
     ----------

@@ -60,7 +60,7 @@ class RaggedTokens(ShortRepr):
 
     @classmethod
     def of(cls, sets: Iterable[Any]) -> "RaggedTokens":
-        """Stack ``(tokens, dim)`` arrays; a :class:`RaggedTokens` is returned as it is.
+        """Stack ``(tokens, dim)`` arrays; a :class:`RaggedTokens` is returned unchanged.
 
         Raises
         ------
@@ -143,7 +143,7 @@ def in_pieces(work: Callable[[int, int], None], sets: RaggedTokens, done: int, w
     Raises
     ------
     BadInputError
-        If ``workers`` is no whole number of at least 1.
+        If ``workers`` is not a whole number of at least 1.
     """
     if problem := count_problem("workers", workers):
         raise BadInputError(problem)

@@ -18,7 +18,7 @@ fmpq: Any = None
 with contextlib.suppress(ImportError):  # python-flint is optional
     fmpq = importlib.import_module("flint").fmpq
 
-#: A rational number, or a tuple of them: their type depends on what is installed.
+#: A rational number, or a tuple of them: their type depends on the installed libraries.
 Rational = Any
 Point = tuple[Any, ...]
 

@@ -174,7 +174,7 @@ class _Recording:
             self.states.append(state)
 
     def state(self, newest: np.ndarray, done: int) -> State:
-        """Return what a run needs to resume after ``done`` layers."""
+        """Return the state from which a run resumes after ``done`` layers."""
         arrays = {
             name: np.array([[getattr(following, name) for following in row] for row in self.followings])
             for name in ("leaders", "tie_counts", "tie_spreads")
@@ -183,7 +183,7 @@ class _Recording:
         return State({"newest": newest, "states": np.array(self.states), **arrays}, record)
 
     def take_up(self, state: State) -> tuple[np.ndarray, int]:
-        """Restore what :meth:`state` returned; return the newest tokens and the number of layers done."""
+        """Restore the result of :meth:`state`; return the newest tokens and the number of layers done."""
         arrays = state.arrays
         self.numbers, self.states = list(state.record["numbers"]), list(arrays["states"])
         rows = zip(arrays["leaders"], arrays["tie_counts"], arrays["tie_spreads"], strict=True)
@@ -318,7 +318,7 @@ def _check_processes(
 
 
 def count_problem(name: str, count: Any) -> str:
-    """Return what is wrong with a number of processes or threads; empty for a whole number of at least 1."""
+    """Return the faults of a number of processes or threads; empty for a whole number of at least 1."""
     is_whole = isinstance(count, int | np.integer) and not isinstance(count, bool)
     return "" if is_whole and int(count) >= 1 else f"{name} must be a whole number of at least 1, got {count!r}"
 

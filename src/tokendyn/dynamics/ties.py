@@ -111,7 +111,7 @@ class Ties:
 
     @cached_property
     def together(self) -> Int[np.ndarray, " tokens"]:
-        """``(tokens,)``: how many tokens began at the point of each."""
+        """``(tokens,)``: number of tokens that began at the point of each."""
         return np.asarray(np.bincount(self.first, minlength=len(self.first))[self.first])
 
     def slack(self, queries: Float[np.ndarray, "rows dim"], layer: int) -> Float[np.ndarray, " rows"]:

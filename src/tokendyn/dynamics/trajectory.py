@@ -223,7 +223,7 @@ class Trajectory(Result):
 
     @classmethod
     def load(cls, folder: str | Path) -> "Trajectory":
-        """Read what :meth:`save` wrote.
+        """Read the result of :meth:`save`.
 
         Raises
         ------

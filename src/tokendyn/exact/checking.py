@@ -39,7 +39,7 @@ class InputReport(Result, kind="exact-input-report"):
     smallest_gap
         The smallest distance between two tokens on the first direction that would be tried, and what it is called.
     remedies
-        What would tell the first of those pairs apart, beside keeping one of the two.
+        What would distinguish the first of those pairs, beside keeping one of the two.
     """
 
     sequences: int

@@ -164,7 +164,7 @@ class ExactClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         BadInputError
-            For labels that JSON cannot hold, or a ``random_state`` that is no integer.
+            For labels that JSON cannot hold, or a ``random_state`` that is not an integer.
         OutputError
             If the folder exists, or cannot be written.
         """

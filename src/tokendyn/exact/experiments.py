@@ -35,7 +35,7 @@ class Compilation(Experiment["BuiltModel"]):
     embedding
         File with a vector for each word (CSV with a column of names), instead of hashing.
     keep_case
-        Whether capital letters tell words apart.
+        Whether capital letters distinguish words.
     keep_punctuation
         Whether punctuation marks are words too.
     strategy

@@ -69,7 +69,8 @@ class Question:
         """Return the question and its answer in one line, with the names of the tokens if they have any."""
         hits = [str(k) if names is None else f"{k} {short(names[k])}" for k in self.hits[:5]]
         more = f" and {len(self.hits) - 5} more" if len(self.hits) > 5 else ""
-        where = f"tokens {', '.join(hits)}{more}" if self.yes else "no token"
+        noun = "token" if len(self.hits) == 1 else "tokens"
+        where = f"{noun} {', '.join(hits)}{more}" if self.yes else "no token"
         then = "it has its label" if self.next_class == DONE else f"class {self.next_class}"
         return (
             f"block {self.block}, class {self.class_number}: p in [{self.low:.6g}, {self.high:.6g}]? "
@@ -322,7 +323,7 @@ class Trace(Result, kind="exact-trace"):
     names
         Names of the channels that the construction uses.
     tokens
-        ``(tokens, dim)``: what went in.
+        ``(tokens, dim)``: the input.
     states
         ``(blocks, tokens, channels)``.
     """

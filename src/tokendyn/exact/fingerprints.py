@@ -51,7 +51,7 @@ def hat_fingerprint(
     """
     values, symbol_of = np.unique(line.values, return_inverse=True)
     nearest, least = float(np.diff(values).min(initial=np.inf)), max(8 * line.error, min_margin)
-    if nearest < least and (codes != codes[0]).any():  # with one label there is nothing to tell apart
+    if nearest < least and (codes != codes[0]).any():  # with one label there is nothing to distinguish
         i = int(np.flatnonzero(codes != codes[0])[0])
         why = f"two tokens are {nearest:.3g} apart along {line.name}, and hats need {least:.3g}"
         raise unsure(why, codes, i, nearest, least, min_margin)

@@ -67,7 +67,7 @@ class TransformerBlocks(nn.Module):
         Parameters
         ----------
         tokens
-            ``(batch, tokens, dim)``. What stands at padding does not matter; it may be NaN.
+            ``(batch, tokens, dim)``. Values at padding do not matter; they may be NaN.
         mask
             ``(batch, tokens)``, True for tokens and False for padding; None if nothing is padding. Its first axis
             is always the batch: there is no mask of pairs of tokens, not for a batch of as many problems as tokens

@@ -31,7 +31,7 @@ class SequenceFile:
     embedding
         File with a vector for each word, in place of hashing.
     keep_case, keep_punctuation
-        Whether capital letters tell words apart, and whether punctuation marks are words.
+        Whether capital letters distinguish words, and whether punctuation marks are words.
     """
 
     path: Path

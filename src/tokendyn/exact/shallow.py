@@ -93,7 +93,7 @@ def first_that_works(
 
 
 def _nearer(error: Exception, before: Exception) -> bool:
-    """Return whether an error tells more than the previous one: a wider gap, or a problem of the type alone."""
+    """Return whether an error says more than the previous one: a wider gap, or a problem of the type alone."""
     if isinstance(error, SeparationError) and isinstance(before, SeparationError):
         return error.gap >= before.gap
     return isinstance(error, PrecisionError) and isinstance(before, SeparationError)

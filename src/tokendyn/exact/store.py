@@ -196,7 +196,7 @@ def save_classifier(classifier: ExactClassifier, folder: str | Path, *, overwrit
 
 
 def load_classifier(folder: str | Path) -> ExactClassifier:
-    """Read what :func:`save_classifier` wrote.
+    """Read the result of :func:`save_classifier`.
 
     Raises
     ------

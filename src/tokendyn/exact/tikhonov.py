@@ -73,7 +73,7 @@ def tikhonov_problem(
 
 
 def block_outputs(tokens: Tensor, parameters: Parameters) -> Tensor:
-    """Return what blocks make of sequences: ``(runs, sequences, tokens, dim)``.
+    """Return the output of blocks for sequences: ``(runs, sequences, tokens, dim)``.
 
     ``o_i = W relu(U out m_i + c)``, ``m_i = sum_j p_ij <v, x_j>``, softmax weights ``p_ij ~ e^{<q, x_i> <k, x_j>}``:
     one head of size 1 at temperature 1, then a feed-forward layer. Without skip connections: with them, no block sends

@@ -1,4 +1,4 @@
-"""What every experiment has: options as fields, a dry run, a run, and a folder that holds what came out."""
+"""The base of all experiments: options as fields, a dry run, a run, and a folder with the results."""
 
 import dataclasses
 import math
@@ -28,7 +28,7 @@ ProgressCallback = Callable[[int, int], None]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Experiment(ABC, Generic[Result]):
-    """Options, and what is done with them.
+    """Options, and the work done with them.
 
     A subclass is a frozen dataclass: its fields are the options, and its docstring says what each means. From them come
     the options of a command and their help, the keys of a TOML file, the dry run, the command that repeats a run, and
@@ -51,9 +51,9 @@ class Experiment(ABC, Generic[Result]):
     unit: ClassVar[str] = "steps"
     #: The file that it writes, for one that writes no folder.
     file: ClassVar[str] = ""
-    #: Whether it goes on from a checkpoint.
+    #: Whether it continues from a checkpoint.
     resumes: ClassVar[bool] = False
-    #: Whether it goes on from the folder that it wrote.
+    #: Whether it continues from its own folder.
     grows: ClassVar[bool] = False
     #: Whether what its budget cut is a result to use, the best so far: its command has done what it was asked.
     keeps_best: ClassVar[bool] = False
@@ -84,14 +84,14 @@ class Experiment(ABC, Generic[Result]):
         progress
             Called with how much is done, and how much there is.
         checkpoint
-            Where the state of a long run is kept, and from where it goes on to the same bits.
+            Where the state of a long run is kept, and from where it goes on with bit-identical results.
         budget
-            Seconds after which it stops and keeps what is there.
+            Seconds after which it stops and keeps the part done.
         """
 
     @abstractmethod
     def write(self, result: Result, folder: str | Path, *, command: str = "", overwrite: bool = False) -> None:
-        """Write a result into a new folder, which is there whole or not at all.
+        """Write a result into a new folder, which is there completely or not at all.
 
         Parameters
         ----------
@@ -100,9 +100,9 @@ class Experiment(ABC, Generic[Result]):
         folder
             The folder, or the file for an experiment that writes one.
         command
-            The command that repeats it, for the record.
+            Command that repeats it, for the record.
         overwrite
-            Replace what is there.
+            Replace an existing output.
         """
 
     def folder(self) -> Path:
@@ -114,7 +114,7 @@ class Experiment(ABC, Generic[Result]):
         return ()
 
     def check(self, checkpoint: "Path | str | None" = None) -> Sequence[str]:
-        """Check everything that a run would check, without running; return what would be run, in sentences.
+        """Make all checks of a run, without running; return a description of it in sentences.
 
         Parameters
         ----------
@@ -163,7 +163,7 @@ class Experiment(ABC, Generic[Result]):
         return f"open {page}" if page.is_file() else ""
 
     def resolved(self) -> "Experiment[Any]":
-        """Return the experiment that the inputs ask for, where what they hold decides; by default this one."""
+        """Return the experiment for the inputs if their content decides; by default this one."""
         return self
 
     def files(self) -> list[Path]:
@@ -206,7 +206,7 @@ class Experiment(ABC, Generic[Result]):
 
 
 def control_option(name: str) -> Option:
-    """Return an option that says where or how to write, not what to compute."""
+    """Return an option about the place or form of the output, not about the computation."""
     flag = f"--{name.replace('_', '-')}"
     return Option(
         name=name, keys=(name,), hint=str, default=None, positional=False, flags=(flag,), negative="", read=str
@@ -214,7 +214,7 @@ def control_option(name: str) -> Option:
 
 
 def checkpoint_of(path: "Checkpoint | Path | str | None", seconds: float = 30.0) -> "Checkpoint | None":
-    """Return the checkpoint at a path; a checkpoint, and None, are returned as they are.
+    """Return the checkpoint at a path; a checkpoint, and None, are returned unchanged.
 
     Parameters
     ----------

@@ -77,7 +77,7 @@ def read_value(hint: Any, value: Any) -> Any:
     """Return a value as a field of the hint holds it.
 
     Numbers may be given as texts, whole numbers as floats without a fraction, paths as texts, matrices as arrays; a
-    truth value is no number.
+    truth value is not a number.
 
     Raises
     ------

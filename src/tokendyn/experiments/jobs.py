@@ -197,11 +197,11 @@ class Kind:
         return self.experiment(**values).resolved()
 
     def rehearse(self, config: Mapping[str, Any]) -> None:
-        """Read what a run reads, and compute nothing."""
+        """Read the inputs of a run, and compute nothing."""
         self.of(config).check()
 
     def compute(self, config: Mapping[str, Any], place: Path, out: str, checkpoint: Path) -> Ending:
-        """Run the experiment and write what came out.
+        """Run the experiment and write the results.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""One job into a store: done once, whole or not at all, with what failed recorded as a run."""
+"""One job into a store: done once, completely or not at all, with what failed recorded as a run."""
 
 import os
 import shutil
@@ -72,7 +72,7 @@ def perform(
 
 
 def record_failure(store: Store, job: Job, error: str, attempts: int) -> Record:
-    """Put a run into a store that says why it could not be made."""
+    """Put a failed run with its error into a store."""
     with store.writing(job.id) as folder:
         return _sealed(folder, job, Ending("failed"), error=error, attempts=attempts, seconds=0.0)
 

@@ -45,7 +45,7 @@ def words_for(words: str, options: Mapping[str, Option], values: Mapping[str, An
 
 
 def _text(value: Any) -> str:
-    """Return a value as it is typed."""
+    """Return a value as typed in a shell."""
     if isinstance(value, float):
         return repr(value).removesuffix(".0") if abs(value) < 1e15 else repr(value)
     return str(value)

@@ -7,7 +7,7 @@ from typing import Any
 _LONGEST_TEXT = 200
 #: Rows of a table that become results.
 _MOST_ROWS = 100
-#: Parts of a summary that are no results: paths, what the manifest says already, the course of a training.
+#: Parts of a summary that are not results: paths, what the manifest says already, the course of a training.
 _NO_RESULTS = frozenset({"out", "command", "path", "provenance", "schema", "schema_version", "epochs"})
 #: Texts of a row that describe it and do not name it.
 _DESCRIPTIONS = frozenset({"family"})

@@ -92,7 +92,7 @@ def sweep(
     verify
         Compare every file of finished runs with its digest, and run those again that are damaged.
     progress
-        Called with how many jobs are done, and how many there are.
+        Called with the number of jobs done, and the total number.
     announce
         Called with sentences that are worth knowing before and while it runs.
 
@@ -125,7 +125,7 @@ def sweep(
     _refuse_arrays(kind, asked_for)
     given = experiment.given() if isinstance(experiment, Experiment) else {}
     varied = {option_name(name, kind.options) for part in asked_for.values() for name in part or ()}
-    # What is asked for here comes before what the experiment itself holds.
+    # Options given here take precedence over those of the experiment itself.
     own = {name: plain(value) for name, value in given.items() if name not in varied}
     parts = {**asked_for, "fixed": {**own, **(fixed or {})}}
     record: dict[str, Any] = {name: _json(part) for name, part in parts.items() if part}
@@ -185,7 +185,7 @@ class Sweep:
             yield self.kind.job({**self.fixed, **options})
 
     def check(self, store: Store, *, retry_failed: bool, verify: bool, announce: Announce) -> int:
-        """Announce what would be run; return how many jobs are not done."""
+        """Announce the jobs; return the number of jobs not done."""
         with Index(store) as index:
             ids, done = self._begin(index, 0, retry_failed=retry_failed, verify=verify, announce=announce)
         return sum(job not in done for job in ids)
@@ -201,7 +201,7 @@ class Sweep:
         progress: ProgressCallback | None = None,
         announce: Announce | None = None,
     ) -> SweepResult:
-        """Run what is not done; see :func:`sweep`."""
+        """Run the jobs not done; see :func:`sweep`."""
         from tokendyn.runs.provenance import provenance
 
         announce = announce or _silent
@@ -224,7 +224,7 @@ class Sweep:
     def _begin(
         self, index: Index, leftovers: int, *, retry_failed: bool, verify: bool, announce: Announce
     ) -> tuple[list[str], set[str]]:
-        """Return the ids of all jobs, and of those that are done; announce how many, and what had to be repaired."""
+        """Return the ids of all jobs, and of those that are done; announce their number, and the repairs."""
         jobs = list(self.jobs())
         ids = [job.id for job in jobs]
         announce(f"{len(ids)} jobs of {self.kind.words} over {', '.join(self.plan.swept) or 'nothing'}")
@@ -279,7 +279,7 @@ class _Progress:
 def _run(
     state: _Progress, crew: "Crew[Job, Record | None]", retries: int, progress: ProgressCallback, announce: Announce
 ) -> int:
-    """Run what is not done; return how many runs were computed."""
+    """Run the jobs not done; return the number of runs computed."""
     missing = [run for run in dict.fromkeys(state.ids) if run not in state.done]
     if not missing:
         return 0

@@ -1,4 +1,4 @@
-"""What came out of a sweep: one row a job, and how many ended how."""
+"""The result of a sweep: one row for each job, and the number of jobs for each status."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -113,16 +113,16 @@ class SweepResult(Result):
         Parameters
         ----------
         folder
-            Folder that appears when it is whole.
+            Folder to write; it appears only when it is complete.
         source, name
-            Content and name of the file that asked for the sweep, when there is one.
+            Content and name of the file of the sweep, if there is one.
         overwrite
             Replace the folder even when it is something else that tokendyn wrote.
 
         Raises
         ------
         OutputError
-            If the folder is no sweep's, or the disk refuses.
+            If the folder is not a sweep's, or the disk refuses.
         """
         from tokendyn.show.sweeps import sweep_figure
 

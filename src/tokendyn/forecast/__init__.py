@@ -1,7 +1,7 @@
-"""Forecasts from delays: TD-DMD, and what generalises it.
+"""Forecasts from delays: TD-DMD and its generalisations.
 
-``td.forecast(data)`` goes from data to a forecast in one call (:func:`run`; the module itself is callable, and type
-checkers, which do not know that, want ``td.forecast.run(data)``).
+``td.forecast(data)`` goes from data to a forecast in one call (:func:`run`; the module itself is callable; type
+checkers do not know this and need ``td.forecast.run(data)``).
 
 One interface (:class:`Forecaster`): ``fit``, ``one_step`` (teacher-forced), ``forecast`` (closed loop), ``score``,
 ``backtest``, ``calibrate`` (bands), ``save``, ``load``. Series are ``(time, features)``.
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from tokendyn.forecast.trials import SearchResult
     from tokendyn.forecast.vector_field import VectorField
 
-#: Where each name is: loaded when it is used, so that the options of a command can be read without what computes.
+#: The module of each name, imported at first use, so that reading the options of a command imports no numerical code.
 _HOMES = {
     "TDDMD": "tokendyn.forecast.tddmd",
     "TDTF": "tokendyn.forecast.tdtf",

@@ -1,4 +1,4 @@
-"""Forecasts from many origins of one series, compared with what followed."""
+"""Forecasts from many origins of one series, compared with the truth."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Backtest(Result, kind="backtest"):
-    """Closed-loop forecasts from many origins of one series, compared with what followed.
+    """Closed-loop forecasts from many origins of one series, compared with the truth.
 
     Attributes
     ----------
     origins
         Row of the last snapshot of each window.
     errors
-        Root mean square over the features of ``(forecast - truth) / scale`` for each origin and lead; infinite
-        from where a rollout had diverged.
+        Root mean square over the features of ``(forecast - truth) / scale`` for each origin and lead; infinite from the
+        step at which a rollout diverged.
     scale
         Standard deviation of each feature of the training data.
     dt
@@ -47,7 +47,7 @@ class Backtest(Result, kind="backtest"):
 
     @property
     def status(self) -> Status:
-        """``"diverged"`` when a rollout had, else ``"completed"``."""
+        """``"diverged"`` if a rollout diverged, else ``"completed"``."""
         return "completed" if np.isfinite(self.errors).all() else "diverged"
 
     def summary(self) -> dict[str, Any]:
@@ -77,13 +77,14 @@ class Backtest(Result, kind="backtest"):
 
     def picture(self) -> Curves:
         """Return the error over the lead: median and quartiles over the origins."""
-        # Rollouts that had diverged count as the largest: a percentile among infinite ones is infinite, and not drawn.
+        # Diverged rollouts count as the largest error: a percentile among infinite errors is infinite, and is not
+        # drawn.
         low, middle, high = np.percentile(self.errors, (25, 50, 75), axis=0, method="nearest")
         leads = self.dt * np.arange(1, self.errors.shape[1] + 1)
         return Curves(leads, {"median": middle}, "lead", "error (standard deviations)", bands={"median": (low, high)})
 
     def rows(self, threshold: float = 0.4) -> list[dict[str, float | int]]:
-        """Return the table, one row an origin: origin, nrmse, final_error, valid_time."""
+        """Return the table, one row for each origin: origin, nrmse, final_error, valid_time."""
         valid = self.valid_steps(threshold) * self.dt
         return [
             {

@@ -38,42 +38,42 @@ from tokendyn.forecast.kinds import KINDS, add_kind
 from tokendyn.results import Result
 from tokendyn.words import counted
 
-#: Told the share of the work that is done, from 0 to 1, and what is being done.
+#: Callback with the share of the work done, from 0 to 1, and a description of the current step.
 Progress = Callable[[float, str], None]
 
 Model = TypeVar("Model", bound="Forecaster")
 
-#: A rollout has diverged when a feature leaves its training range by so many times the width of that range; nothing
-#: behind that is kept.
+#: A rollout has diverged when a feature leaves its training range by this multiple of the width of that range; later
+#: steps are dropped.
 DIVERGENCE = 1e6
 
 
 class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
     """A model of ``x_{k+1}`` given the window of snapshots that ends at ``x_k``, and known inputs.
 
-    Parameters follow scikit-learn: they are set by the constructor only, and a fitted model has them in
-    ``name_`` attributes. A subclass writes the five methods that start with an underscore at the end of this
-    class, and may rely on checked float64 arrays in all of them.
+    Parameters follow scikit-learn: only the constructor sets them, and a fitted model has its results in ``name_``
+    attributes. A subclass implements the five methods that start with an underscore at the end of this class; all of
+    them receive checked float64 arrays.
 
     Attributes
     ----------
     n_features_, n_inputs_
         Columns of the training series, and of their inputs (0 for none).
     window_length_
-        Snapshots that a window spans: ``(delays - 1) stride + 1``.
+        Number of snapshots that a window spans: ``(delays - 1) stride + 1``.
     dt_
         Time between snapshots.
     low_, high_, scale_
-        Smallest and largest value and standard deviation of each feature in the training data; 1 in place of a
-        deviation of 0.
+        Smallest and largest value and standard deviation of each feature in the training data; a deviation of 0 is
+        replaced by 1.
     fit_seconds_
         Wall time of the fit.
     form_
-        What the training series was (its names, index, coordinates), so that forecasts come back as the same.
+        Form of the training series (its names, index, coordinates), so that forecasts have the same form.
     last_window_, last_inputs_
         The end of the only training series and of its inputs, which ``forecast(steps)`` continues; empty for several.
     residuals_
-        What forecasts of the past missed, from which bands follow; None before :meth:`calibrate`.
+        Errors of forecasts of the past, from which bands follow; None before :meth:`calibrate`.
     """
 
     fit_seconds_: float
@@ -88,9 +88,9 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
     last_window_: Float[np.ndarray, "window features"]
     last_inputs_: Float[np.ndarray, "window inputs"]
     residuals_: Residuals | None = None
-    #: Processor seconds of the fit; 0 where it was not here.
+    #: Processor seconds of the fit; 0 if it happened elsewhere.
     _fit_cpu: float = 0.0
-    #: Refits of a calibration at most: few for what is trained by iterations.
+    #: Largest number of refits in a calibration: few for models trained by iterations.
     _most_refits: ClassVar[int] = MOST_ORIGINS
 
     kinds: ClassVar[dict[str, type["Forecaster"]]] = KINDS
@@ -113,21 +113,20 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         ----------
         series
             Snapshots: a real array (time, features), or ``(time, *space)`` for a field; a DataFrame, an xarray object
-            or what a reader returns; or a list of such, which may differ in length. Points of a field that are NaN at
-            every time are left out, and are NaN in what :meth:`predict` returns.
+            or the result of a reader; or a list of these, which may differ in length. Points of a field that are NaN at
+            every time are left out, and are NaN in the result of :meth:`predict`.
         dt
             Time between snapshots; by default the step of the index (of dates in seconds), or 1.
         inputs
-            Control or forcing that is known ahead: an array (time, inputs) aligned with the series, or a list. By
-            default those that were read with the series.
+            Control or forcing known in advance: an array (time, inputs) aligned with the series, or a list. By default
+            the inputs that were read with the series.
         progress
-            Called with the share of the work that is done, 0 to 1, and a line that says what is being done.
+            Called with the share of the work done, 0 to 1, and a description of the current step.
 
         Raises
         ------
-        BadInputError
-            If a parameter is out of its range, or the data have gaps, complex or only constant columns, different
-            columns between series, too few snapshots for the delays, or inputs that do not match.
+        If a parameter is out of range, or the data have gaps, complex or only constant columns, different columns
+        between series, too few snapshots for the delays, or inputs that do not match.
         """
         began, began_cpu = time.perf_counter(), time.process_time()
         opened = open_series(series)
@@ -147,7 +146,7 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         return self
 
     def one_step(self, series: Any, inputs: Any = None) -> Float[np.ndarray, "samples features"]:
-        """Return the teacher-forced prediction of every snapshot that has a complete window before it.
+        """Return the teacher-forced prediction of every snapshot after a complete window.
 
         Parameters
         ----------
@@ -181,25 +180,25 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         refit: bool = True,
         budget: float = 10.0,
     ) -> Model:
-        """Measure what forecasts of the past miss, so that :meth:`forecast` gives bands of any level.
+        """Measure the errors of forecasts of the past, so that :meth:`forecast` gives bands of any level.
 
-        Models with the same parameters are fitted to the start of the series, and forecast what follows from up to
-        thirty rolling origins: :class:`tokendyn.forecast.intervals.Residuals` has the formula, :doc:`theory-forecast`
-        what the bands cover. The fitted model itself is not changed. ``residuals_`` says how many refits the time
-        allowed.
+        Models with the same parameters are fitted to the start of the series, and forecast the following snapshots from
+        up to thirty rolling origins: :class:`tokendyn.forecast.intervals.Residuals` has the formula,
+        :doc:`theory-forecast` the coverage of the bands. The fitted model itself is not changed. ``residuals_`` has the
+        number of refits for which there was time.
 
         Parameters
         ----------
         series, inputs
-            Those of :meth:`fit`.
+            The series and inputs of :meth:`fit`.
         horizon
-            Steps up to which bands are wanted; None for a fifth of the longest series, at most 700. Bands reach as far
-            as a third of the only series allows.
+            Number of steps with bands; None for a fifth of the longest series, at most 700. A single series allows at
+            most a third of its length.
         refit
-            False for series that the model has *not* learned: it is then used as it is, which costs no fit.
+            False for series that the model has *not* learned: it is then used without further fits.
         budget
-            Processor seconds. A model whose fit takes longer is not fitted again; its residuals are then those of data
-            that it has learned, which are too small, and ``residuals_.source`` says so.
+            Processor seconds. A model whose fit takes longer is not fitted again; its residuals then come from data
+            that it has learned, are too small, and ``residuals_.source`` records this.
 
         Returns
         -------
@@ -208,7 +207,7 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         Raises
         ------
         BadInputError
-            If the series or inputs do not suit the model, or none holds a window and a forecast.
+            If the series or inputs do not suit the model, or none is long enough for a window and a forecast.
 
         Examples
         --------
@@ -239,30 +238,30 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
     def forecast(
         self, window: Any = None, steps: int | None = None, inputs: Any = None, *, level: float | None = None
     ) -> Forecast:
-        """Roll out ``steps`` snapshots after a window, each prediction fed back.
+        """Roll out ``steps`` snapshots after a window, feeding back each prediction.
 
-        ``forecast(steps)`` continues the training series; ``forecast(window, steps)`` any other.
+        ``forecast(steps)`` continues the training series; ``forecast(window, steps)`` continues any other.
 
         Parameters
         ----------
         window
-            At least ``window_length_`` snapshots (time, features); the last ones are used. Anything that :meth:`fit`
-            takes. By default the end of the training series.
+            At least ``window_length_`` snapshots (time, features); the last ones are used. All types of :meth:`fit` are
+            accepted. By default the end of the training series.
         steps
-            Snapshots to forecast.
+            Number of snapshots to forecast.
         inputs
-            For a model fitted with inputs: rows of the window and of the horizon, ``len(window) + steps``, or at
-            least the last ``window_length_ + steps`` of them. The snapshot at step i uses the input at step i. Without
-            a window, and for a window of Snapshots that has inputs, the ``steps`` rows of the horizon are enough.
+            For a model fitted with inputs: rows of the window and of the horizon, ``len(window) + steps``, or at least
+            the last ``window_length_ + steps`` of them. The snapshot at step i uses the input at step i. Without a
+            window, and for a window of Snapshots with inputs, the ``steps`` rows of the horizon are enough.
         level
-            Probability with which a band is meant to hold the truth, as .9. By default bands of .9 where the model was
-            calibrated (:meth:`calibrate`; a search does it), and none else.
+            Probability with which a band is meant to contain the truth, such as 0.9. By default bands of 0.9 if the
+            model was calibrated (:meth:`calibrate`; a search calibrates), and no bands otherwise.
 
         Raises
         ------
         BadInputError
-            If window, steps or inputs do not suit the model, there is no one series to continue, or a level is given to
-            a model that was not calibrated.
+            If window, steps or inputs do not suit the model, there is no single series to continue, or a level is given
+            for a model without calibration.
         """
         self._check_fitted()
         if steps is None and isinstance(window, int | np.integer):
@@ -288,7 +287,7 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
     def predict_interval(
         self, steps: int, window: Any = None, inputs: Any = None, *, level: float = LEVEL
     ) -> tuple[Any, Any]:
-        """Return the lower and the upper end of the bands of a forecast, each as what the series was.
+        """Return the lower and the upper end of the bands of a forecast, in the form of the series.
 
         Parameters
         ----------
@@ -298,32 +297,32 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         Raises
         ------
         BadInputError
-            As :meth:`forecast`; if the model was not calibrated.
+            As :meth:`forecast`; also if the model was not calibrated.
         ConvergenceError
             As :meth:`predict`.
         """
         return self._predicted(self.forecast(window, steps, inputs, level=level), steps).bands_as_given()
 
     def predict(self, steps: int, window: Any = None, inputs: Any = None) -> Any:
-        """Return a forecast as what the series was: array, DataFrame with its index continued, xarray or Snapshots.
+        """Return a forecast in the form of the series: array, DataFrame with its index continued, xarray or Snapshots.
 
         Parameters
         ----------
         steps, window, inputs
-            As for :meth:`forecast`, which also tells how it went.
+            As for :meth:`forecast`, which also returns the status.
 
         Raises
         ------
         BadInputError
             As :meth:`forecast`.
         ConvergenceError
-            If the forecast diverges, leaves the range of the training data by ten widths of it, or rests at the bounds
-            of a mean, before the last step.
+            If, before the last step, the forecast diverges, leaves the range of the training data by ten widths of it,
+            or stays at the bounds of a mean.
         """
         return self._predicted(self.forecast(window, steps, inputs), steps).as_given()
 
     def _predicted(self, forecast: Forecast, steps: int) -> Forecast:
-        """Return a forecast that completed; ConvergenceError for another."""
+        """Return a completed forecast; raise ConvergenceError for any other."""
         if forecast.status == "completed":
             return forecast
         if forecast.status == "diverged":
@@ -343,11 +342,11 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         windows
             (batch, time, features), with at least ``window_length_`` snapshots each.
         steps
-            Snapshots to forecast.
+            Number of snapshots to forecast.
         inputs
             (batch, time + steps, inputs); see :meth:`forecast`.
         level
-            Of the bands; see :meth:`forecast`.
+            Level of the bands; see :meth:`forecast`.
         """
         self._check_fitted()
         problems = check_count("steps", steps)
@@ -388,8 +387,8 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
     def score(self, series: Any, inputs: Any = None) -> float:
         """Return 1 - NRMSE of the one-step predictions of a series; 1 is perfect, 0 as good as the mean.
 
-        NRMSE is the root of the mean over snapshots and features of ``((prediction - truth) / sigma)^2``, with
-        sigma the standard deviation of each feature in the training data.
+        NRMSE is the root of the mean over snapshots and features of ``((prediction - truth) / sigma)^2``, where sigma
+        is the standard deviation of each feature in the training data.
         """
         array, inputs = self._read(series, inputs)
         predicted = self.one_step(array, inputs)
@@ -397,12 +396,12 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         return 1.0 - float(np.sqrt((((predicted - truth) / self.scale_) ** 2).mean()))
 
     def backtest(self, series: Any, horizon: int, every: int, inputs: Any = None) -> Backtest:
-        """Forecast from a rolling origin and compare with what followed.
+        """Forecast from a rolling origin and compare with the truth.
 
         Parameters
         ----------
         series
-            Snapshots (time, features) that the model was not fitted on.
+            Snapshots (time, features) on which the model was not fitted.
         horizon
             Steps of each forecast.
         every
@@ -432,12 +431,12 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         return Backtest(origins, errors, self.scale_, self.dt_)
 
     def continue_from(self: Model, series: Any, inputs: Any = None) -> Model:
-        """Keep the end of another series, from which ``forecast(steps)`` goes on; what was learned stays.
+        """Store the end of another series for ``forecast(steps)`` to continue; the fit does not change.
 
         Parameters
         ----------
         series
-            Anything that :meth:`fit` takes, with the columns of the training and at least ``window_length_`` snapshots.
+            Any type of :meth:`fit`, with the columns of the training and at least ``window_length_`` snapshots.
         inputs
             Its inputs, for a model fitted with inputs.
 
@@ -474,28 +473,28 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         return self
 
     def explain(self, series: Any = None, inputs: Any = None) -> Result:
-        """Return what the model has learned: see the class; by default along the end of the training series.
+        """Return an explanation of the model: see the class; by default along the end of the training series.
 
         Raises
         ------
         BadInputError
-            If there is no reading of this kind of model.
+            If this kind of model has no explanation.
         """
         raise BadInputError(f"a {type(self).__name__} is not explained; TDDMD and TDTF are")
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
-        """Write the fitted model to a folder, ``model.json`` and ``model.safetensors``, whole or not at all."""
+        """Write the fitted model to a folder, ``model.json`` and ``model.safetensors``, completely or not at all."""
         self._check_fitted()
         store.save(self, path, overwrite=overwrite)
 
     @classmethod
     def load(cls: type[Model], path: str | Path) -> Model:
-        """Read a model that :meth:`save` wrote; ``Forecaster.load`` reads any kind.
+        """Read a model written by :meth:`save`; ``Forecaster.load`` reads any kind.
 
         Raises
         ------
         BadInputError
-            If a file is missing, truncated, of a newer schema, does not fit together, or is another kind of model.
+            If a file is missing, truncated, of a newer schema, inconsistent, or of another kind of model.
         """
         model = store.load(path)
         if not isinstance(model, cls):
@@ -503,27 +502,27 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         return model
 
     def _read(self, series: Any, inputs: Any) -> tuple[np.ndarray, Any]:
-        """Return a series as a checked array, and its inputs: those that were given, or came with it."""
+        """Return a series as a checked array, and its inputs: the given ones, or those read with it."""
         self._check_fitted()
         opened = open_window(series, self.form_, "series")
         given = opened.inputs if inputs is None and self.n_inputs_ else plain_inputs(inputs)
         return check_series(opened.values, "series", features=self.n_features_), given
 
     def _note_data(self, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray], dt: float, window: int) -> None:
-        """Set what every model knows of its training data."""
+        """Set the attributes of the training data that all models have."""
         stacked = np.concatenate(series)
         self.n_features_, self.n_inputs_ = stacked.shape[1], inputs[0].shape[1]
         self.window_length_, self.dt_ = window, float(dt)
         self.low_, self.high_, self.scale_ = stacked.min(axis=0), stacked.max(axis=0), deviations(stacked)
 
     def _keep_end(self, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray]) -> None:
-        """Keep the end of the only series, from which :meth:`forecast` goes on by default."""
+        """Store the end of the only series, which :meth:`forecast` continues by default."""
         rows = self.window_length_ if len(series) == 1 else 0
         self.last_window_ = series[-1][len(series[-1]) - rows :].copy()
         self.last_inputs_ = inputs[-1][len(inputs[-1]) - rows :].copy()
 
     def __sklearn_is_fitted__(self) -> bool:
-        """Say whether the model was fitted or loaded."""
+        """Return whether the model was fitted or loaded."""
         return hasattr(self, "window_length_")
 
     def _check_fitted(self) -> None:
@@ -532,8 +531,8 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
             raise NotFittedError(f"this {type(self).__name__} is not fitted; call fit(series) first")
 
     def _settle(self, values: np.ndarray, spread: np.ndarray | None, steps: int, window: np.ndarray) -> Forecast:
-        """Return the forecast behind a window, cut where it left all bounds."""
-        # A column that never changed stays as it was: rounding is no divergence.
+        """Return the forecast after a window, cut at the step where it diverges."""
+        # A constant column keeps its value: rounding is not a divergence.
         values[:, self.low_ == self.high_] = self.low_[self.low_ == self.high_]
         finite, inside = self._steps_within(values, DIVERGENCE), self._steps_within(values)
         status: Status = "diverged" if finite < steps else "left range" if inside < steps else "completed"
@@ -541,14 +540,14 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         return Forecast(values[:finite], status, finite, self.dt_, spread, inside_steps=inside)
 
     def _steps_within(self, values: Float[np.ndarray, "steps features"], ranges: float = RANGES) -> int:
-        """Return the steps before a feature leaves its training range by so many widths of it, or is not finite."""
+        """Return the steps before a feature leaves its training range by a multiple of its width, or is not finite."""
         reach = ranges * (self.high_ - self.low_)
         with np.errstate(invalid="ignore"):
             inside = ((values >= self.low_ - reach) & (values <= self.high_ + reach)).all(axis=1)
         return len(values) if inside.all() else int(inside.argmin())
 
     def _parameter_record(self) -> dict[str, Any]:
-        """Return the parameters as JSON values, to rebuild the model from."""
+        """Return the parameters as JSON values, to rebuild the model."""
         return {
             name: value.item() if isinstance(value, np.generic) else value
             for name, value in self.get_params(deep=False).items()
@@ -556,15 +555,15 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
 
     @abstractmethod
     def _parameter_problems(self) -> list[str]:
-        """Return what is wrong with the parameters."""
+        """Return the faults of the parameters."""
 
     @abstractmethod
     def _window_length(self) -> int:
-        """Return the snapshots that a window spans, from the parameters alone."""
+        """Return the number of snapshots in a window, from the parameters alone."""
 
     @abstractmethod
     def _fit(self, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray], progress: Progress) -> None:
-        """Learn from checked series; each has inputs as long as it, of no column when there are none."""
+        """Learn from checked series; each has inputs of its length, without columns if there are none."""
 
     @abstractmethod
     def _one_step(
@@ -579,18 +578,18 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         steps: int,
         inputs: Float[np.ndarray, "batch rows inputs"],
     ) -> tuple[Float[np.ndarray, "batch steps features"], Float[np.ndarray, "batch steps features"] | None]:
-        """Return the closed loop and its spread (None without); what diverges may be infinite or NaN.
+        """Return the closed loop and its spread (None if there is none); diverged values may be infinite or NaN.
 
         ``inputs`` has ``window_length_ + steps`` rows; row ``window_length_ + i`` belongs to step i.
         """
 
     @abstractmethod
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """Return what ``_restore`` needs besides the parameters and the base attributes: values for JSON, arrays."""
+        """Return the state for ``_restore`` beyond the parameters and base attributes: values for JSON, arrays."""
 
     @abstractmethod
     def _restore(self, record: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
-        """Set the fitted attributes from what ``_state`` returned; KeyError or ValueError if it does not fit."""
+        """Set the fitted attributes from the result of ``_state``; raise KeyError or ValueError if it does not fit."""
 
 
 #: Attributes of the data that the members of a combined model share with it.
@@ -614,7 +613,7 @@ def restore_members(
     records: Sequence[dict[str, Any]],
     tensors: Mapping[str, np.ndarray],
 ) -> None:
-    """Set what :func:`pack_members` returned on models with the same parameters; ValueError where it does not fit."""
+    """Restore the states of :func:`pack_members` in models of the same parameters; ValueError if they do not fit."""
     for number, (model, record) in enumerate(zip(members, records, strict=True)):
         for name in _SHARED:
             setattr(model, name, getattr(whole, name))

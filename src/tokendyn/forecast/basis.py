@@ -19,11 +19,11 @@ from tokendyn.forecast.tddmd import TDDMD
 from tokendyn.runs.memory import check_memory
 from tokendyn.words import counted
 
-#: Monomials of one model at most.
+#: Largest number of monomials in a model.
 MOST_TERMS = 20_000
 #: Weight of the model against the data in the first rounds of smoothing, when the model is still rough.
 _SOFT = 4.0
-#: Windows of single sites that are learned from at most: neighbouring sites say nearly the same.
+#: Largest number of windows of single sites in a fit: neighbouring sites hold nearly the same information.
 MOST_LOCAL = 20_000
 
 
@@ -32,39 +32,40 @@ class BasisMap(Forecaster):
 
     ``h_k`` is the normalised window with the inputs ``u_k, u_{k+1}``, ``m`` its monomials from order 2 on. Only b, L, P
     and W are fitted, by ridge least squares (:func:`solve_ridges`). Without monomials and units it is TD-DMD; with
-    monomials alone the polynomial map that is also known as NVAR (D. Gauthier et al., Nature Communications 12, 5564
-    (2021)); with units an extreme learning machine of the window. Windows are not whitened: delays that are nearly
-    collinear would then blow up what is noise (measured in :doc:`theory-forecast`).
+    monomials alone it is the polynomial map that is also known as NVAR (D. Gauthier et al., Nature Communications 12,
+    5564 (2021)); with units it is an extreme learning machine of the window. Windows are not whitened: with nearly
+    collinear delays this would amplify the noise (measured in :doc:`theory-forecast`).
 
     Parameters
     ----------
     delays, stride
-        Snapshots of a window, and the steps between them.
+        Number of snapshots in a window, and the steps between them.
     order
         Highest order of the monomials; 1 for none.
     directions
-        Principal directions of the windows that the monomials see; 0 for the window itself.
+        Number of principal directions of the windows for the monomials; 0 for the window itself.
     units
-        Fixed nonlinear units. Their weights are standard normal (sin) or of deviation 1/2 (tanh) on at most 16
-        principal directions; sin units see them divided by the deviation of the first, tanh units by the geometric
-        mean of the first and their own. Each unit is centred at a window of the data.
+        Number of fixed nonlinear units. Their weights are standard normal (sin) or of deviation 1/2 (tanh) on at most
+        16 principal directions; sin units divide these by the deviation of the first, tanh units by the geometric mean
+        of the first and their own. Each unit is centred at a window of the data.
     activation
         "sin" or "tanh".
     reach
-        For columns that are the sites of a grid, in order: every site sees only itself and so many sites on both sides,
-        and all share one map. 0 for columns of any other kind.
+        For columns that are the sites of a grid, in order: number of neighbours on each side that a site depends on;
+        all sites share one map. 0 for other columns.
     periodic
         Whether the last site of a grid is a neighbour of the first.
     difference
-        Learn the differences of the series, and add the forecasts up from the last snapshot: for trends.
+        Learn the differences of the series, and sum the forecasts from the last snapshot: for trends.
     noise
-        Standard deviation of noise on the windows in training, in those of the data; the targets stay true.
+        Standard deviation of noise added to the windows in training, relative to the data; the targets stay unchanged.
     ridge
         Weight of the penalty, as a share of the samples; see :func:`solve_ridges`.
     smoothing
         Rounds that alternate a fit and a smoothing of the training series by the model; for noisy data.
     history
-        Start a forecast from so many snapshots, smoothed by the model; 0 to start from the window as measured.
+        Number of snapshots, smoothed by the model, from which a forecast starts; 0 to start from the window as
+        measured.
     random_state
         Seed of the units and of the noise.
 
@@ -73,7 +74,7 @@ class BasisMap(Forecaster):
     basis_
         The fixed functions.
     coefficients_
-        (terms, features), in normalised units; one column where all sites share them.
+        (terms, features), in normalised units; one column if all sites share them.
     residual_
         Root mean square of the one-step residual in training, in standard deviations.
 
@@ -125,7 +126,7 @@ class BasisMap(Forecaster):
 
     @property
     def family(self) -> str:
-        """The name of the model that the settings make."""
+        """The name of the model by its settings."""
         if self.units:
             name = "fixed units" if self.order == 1 else "polynomial map with fixed units"
         else:
@@ -134,11 +135,11 @@ class BasisMap(Forecaster):
 
     @property
     def parameters_(self) -> int:
-        """Count the numbers that training set."""
+        """Return the number of trained parameters."""
         return int(self.coefficients_.size)
 
     def _parameter_problems(self) -> list[str]:
-        """Return what is wrong with the parameters."""
+        """Return the faults of the parameters."""
         problems = check_count("delays", self.delays) + check_count("stride", self.stride)
         problems += check_count("order", self.order) + check_count("random_state", self.random_state, 0)
         for name in ("directions", "units", "reach", "smoothing", "history"):
@@ -149,15 +150,15 @@ class BasisMap(Forecaster):
         return problems
 
     def _span(self) -> int:
-        """Return the snapshots that one step looks at."""
+        """Return the number of snapshots that a step depends on."""
         return window_length(self.delays, self.stride) + bool(self.difference)
 
     def _window_length(self) -> int:
-        """Return the snapshots of a step, or the history if that is longer."""
+        """Return the number of snapshots of a step, or the history if that is longer."""
         return max(self._span(), self.history)
 
     def _fit(self, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray], progress: Progress) -> None:
-        """Solve; with smoothing alternately with the smoothing of the series."""
+        """Solve, with smoothing in alternation with the smoothing of the series."""
         self.training_rows_, self.first_window_ = len(series[0]), series[0][: self.window_length_].copy()
         self._normalise(series, inputs)
         z, w = self._normalised(series, inputs)
@@ -192,7 +193,7 @@ class BasisMap(Forecaster):
         self.residual_ = float(fits.residuals[number])
 
     def _normalise(self, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray]) -> None:
-        """Set centre and scale of what is learned: the series or its differences."""
+        """Set centre and scale of the learned quantity: the series or its differences."""
         learned = np.concatenate([np.diff(one, axis=0) if self.difference else one for one in series])
         driven = np.concatenate(list(inputs))
         self.centre_, self.width_ = learned.mean(axis=0), deviations(learned)
@@ -311,13 +312,13 @@ class BasisMap(Forecaster):
     ) -> Float[np.ndarray, "ridges batch steps features"]:
         """Return the closed loops of several fits from several windows, all in one batch.
 
-        With ``truth``, the loops end when all have missed it by more than ``stop`` standard deviations (root mean
-        square over the features); what follows is NaN.
+        With ``truth``, the loops end when the errors of all exceed ``stop`` standard deviations (root mean square over
+        the features); later entries are NaN.
         """
         fits, batch = len(coefficients), len(windows)
         pairs = [self._normalised([one], [driven]) for one, driven in zip(windows, inputs, strict=True)]
         z, w = np.stack([pair[0][0] for pair in pairs]), np.stack([pair[1][0] for pair in pairs])
-        # A history no longer than the window holds no step that a model could be compared with.
+        # A history no longer than the window has no step to compare a model with.
         if self.history > self._span():
             known = list(w[:, : z.shape[1]])
             z = np.stack(smoothed(self, list(z), known, guess=list(z), ratio=RATIO, rounds=6))
@@ -348,7 +349,7 @@ class BasisMap(Forecaster):
             return last[:, None] + np.cumsum(values, axis=2) if self.difference else values
 
     def linear_model(self) -> TDDMD:
-        """Return a linear map as :class:`TDDMD`, which knows its spectrum.
+        """Return a linear map as :class:`TDDMD`, which has a spectrum.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""What a search of forecasters tries, and in which order: settings of fixed bases from what the series is like."""
+"""The candidates of a search and their order: settings of fixed bases from properties of the series."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -10,31 +10,32 @@ from tokendyn.forecast.monomials import monomial_count
 
 #: Kind of a model and settings without the ridge.
 Candidate = tuple[str, dict[str, Any]]
-#: Ridges that are tried for linear and for nonlinear bases; all of a list cost one factorisation.
+#: Ridges tried for linear and for nonlinear bases; all of a list share one factorisation.
 LINEAR_RIDGES = (1e-15, 1e-12, 1e-9, 1e-6, 1e-3, 1e-1)
 RIDGES = (1e-14, 1e-12, 1e-10, 1e-8, 1e-6, 1e-4)
-#: Those of many noisy columns: noise on the windows alone acts as a ridge of its variance.
+#: Ridges for many noisy columns: noise on the windows alone acts as a ridge of its variance.
 NOISY_RIDGES = (1e-8, 1e-6, 1e-4, 1e-2)
-#: Those of vector fields, whose few coefficients the data determine.
+#: Ridges for vector fields, whose few coefficients the data determine.
 FEW_RIDGES = (1e-14, 1e-10, 1e-6)
-#: A peak of the autocorrelation is broad where both neighbours are so high beside it; then periods within this share of
-#: it (one in so many) are compared by a fit of so many harmonics. Of longer ones a step more or less matters little.
+#: A peak of the autocorrelation is broad if both neighbours reach this share of its height; then periods within this
+#: share of it (1/n) are compared by a fit of this number of harmonics. For longer periods a step more or less matters
+#: little.
 _BROAD, _NEAR, _HARMONICS, _LONG = 0.8, 20, 3, 400
-#: Monomials of a candidate at most: of a low order, and of any.
+#: Largest number of monomials of a candidate: of a low order, and of any order.
 _FEW, _MANY = 250, 720
-#: Columns of a linear candidate at most.
+#: Largest number of columns of a linear candidate.
 _WIDE = 600
-#: Principal directions that monomials see when the window is too wide for them.
+#: Number of principal directions for monomials if the window is too wide for them.
 _DIRECTIONS = 6
 #: For noisy series of few columns: delays, and their stride in correlation times; and directions with an order.
 _AVERAGING_WINDOWS = ((24, 0.15), (24, 0.3), (12, 0.5), (16, 0.25), (12, 0.25))
 _AVERAGING_BASES = ((8, 3), (5, 5))
-#: Noise on the windows below this share of the residual changes nothing.
+#: Noise on the windows below this share of the residual has no effect.
 _UNSEEN = 0.1
 _HIGHEST_ORDER = 7
-#: Fitted hinges of vector fields, up to how many columns they are tried, and hinges at most.
+#: Fitted hinges of vector fields, the largest number of columns for which they are tried, and of hinges.
 _HINGES, _HINGED, _MOST_HINGES = (2, 4), 12, 12
-#: Columns from which on they may be the sites of a grid.
+#: Least number of columns that may be the sites of a grid.
 SITES = 6
 #: For grids: sites on both sides, delays, principal directions of these local windows (0 for the windows themselves)
 #: and order of the monomials; the interval of a first vector field; and noise on the windows of clean data.
@@ -60,9 +61,9 @@ def correlation_time(series: np.ndarray) -> int:
 def season_length(values: np.ndarray) -> int | None:
     """Return the season of one column, None without a clear one.
 
-    The highest peak of the autocorrelation of the detrended column behind its first negative lag, if above .3 and
-    ``2 / sqrt(n)``; of the peaks that are at least .8 as high, the one of least lag. Noise moves the top of a broad
-    peak: there the period within 5 % whose harmonics fit best is taken.
+    The highest peak of the autocorrelation of the detrended column after its first negative lag, if above 0.3 and ``2 /
+    sqrt(n)``; among peaks of at least 0.8 of its height, the peak of least lag. Noise moves the top of a broad peak:
+    then the period within 5 % whose harmonics fit best is taken.
     """
     samples = len(values)
     if samples < 8:
@@ -77,7 +78,7 @@ def season_length(values: np.ndarray) -> int | None:
     negative = np.flatnonzero(correlations < 0)
     if not len(negative):
         return None
-    # A season that is seen three times is the last one that counts; noise may put the top of a broad peak behind it.
+    # The longest season is one seen three times; noise may put the top of a broad peak beyond it.
     longest = samples // 3
     lags = np.arange(max(negative[0], 1), min(len(correlations) - 1, longest + longest // _NEAR + 2))
     peaks = lags[(correlations[lags] > correlations[lags - 1]) & (correlations[lags] >= correlations[lags + 1])]
@@ -95,7 +96,7 @@ def season_length(values: np.ndarray) -> int | None:
 
 
 def _fitting_period(residual: np.ndarray, correlations: np.ndarray, lag: int) -> int:
-    """Return the period near a broad peak of which a few harmonics leave the least; the lag of any other peak."""
+    """Return the period near a broad peak whose harmonics leave the least residual; for other peaks, the lag."""
     if lag > _LONG or min(correlations[lag - 1], correlations[lag + 1]) < _BROAD * correlations[lag]:
         return lag
     steps, reach = np.arange(len(residual)), max(1, lag // _NEAR)
@@ -109,7 +110,7 @@ def _fitting_period(residual: np.ndarray, correlations: np.ndarray, lag: int) ->
 
 
 def windows_for(features: int, time: int) -> list[tuple[int, int]]:
-    """Return (delays, stride) to try: short windows of several columns, spread ones of one or two.
+    """Return (delays, stride) to try: short windows for several columns, spread windows for one or two.
 
     Parameters
     ----------
@@ -127,7 +128,7 @@ def windows_for(features: int, time: int) -> list[tuple[int, int]]:
 
 
 def linear_candidates(samples: int, features: int, seasons: Sequence[int] = ()) -> Iterator[dict[str, Any]]:
-    """Yield settings of linear maps, from one delay to a third of the series; after those of the seasons, if any."""
+    """Yield settings of linear maps: those of the seasons, if any, then from one delay to a third of the series."""
     known = [length for season in seasons for length in (season + 1, 2 * season + 2)]
     for delays in dict.fromkeys((*known, 1, 2, 5, 10, 20, 50, 100, samples // 3, 200, 400)):
         if 1 <= delays <= samples / 2.5 and delays * features <= _WIDE:
@@ -135,7 +136,7 @@ def linear_candidates(samples: int, features: int, seasons: Sequence[int] = ()) 
 
 
 def polynomial(delays: int, stride: int, order: int, width: int, noise: float, most: int) -> dict[str, Any] | None:
-    """Return settings of a polynomial map, on principal directions where the window is too wide; None if too many."""
+    """Return settings of a polynomial map, on principal directions if the window is too wide; None if too many."""
     settings = {"delays": delays, "stride": stride, "order": order, "noise": noise}
     if monomial_count(width, order) <= most:
         return settings
@@ -161,7 +162,7 @@ def first_candidates(
 def averaging_candidates(features: int, time: int, noise: float, longest: int) -> Iterator[Candidate]:
     """Yield for a noisy series of one or two columns monomials of few principal directions of many delays.
 
-    The directions average the noise over the window: what they leave out is mostly noise (D. S. Broomhead, G. P. King,
+    The directions average the noise over the window: the rest is mostly noise (D. S. Broomhead, G. P. King,
     Physica D 20, 217 (1986)).
     """
     for delays, share in _AVERAGING_WINDOWS if features <= 2 else ():
@@ -173,7 +174,7 @@ def averaging_candidates(features: int, time: int, noise: float, longest: int) -
 
 
 def neighbour_candidates(features: int, time: int) -> Iterator[Candidate]:
-    """Yield maps that all sites of a grid share, in case that the columns are one: near first, periodic first."""
+    """Yield maps shared by all sites, in case the columns are a grid: near neighbours first, periodic first."""
     if features < SITES:
         return
     sixth = max(1, time // 6)
@@ -189,9 +190,9 @@ def neighbour_candidates(features: int, time: int) -> Iterator[Candidate]:
 def wider_neighbours(features: int, residual: Callable[[], float]) -> Iterator[Candidate]:
     """Yield for a grid a field over longer intervals and maps of wider neighbourhoods, which average noise.
 
-    The linear part of a map sees many sites, its monomials few principal directions of these: of what is smooth in
-    space the directions leave out mostly noise. ``residual`` returns the least one-step residual so far: noise on the
-    windows keeps the closed loops of data without noise from growing what they have never seen.
+    The linear part of a map depends on many sites, its monomials on few principal directions of these: for smooth
+    fields the rest is mostly noise. ``residual`` returns the least one-step residual so far: noise on the windows keeps
+    closed loops for noise-free data from amplifying unseen directions.
     """
     if features >= SITES:
         yield "VectorField", {"reach": 2, "order": 2, "interval": _INTERVAL}
@@ -202,7 +203,7 @@ def wider_neighbours(features: int, residual: Callable[[], float]) -> Iterator[C
 
 
 def vector_fields(features: int) -> Iterator[Candidate]:
-    """Yield vector fields of all columns, also linear in pieces, and of neighbours in case that they form a grid."""
+    """Yield vector fields of all columns, also piecewise linear, and of neighbours in case the columns form a grid."""
     for order in (2, 3, 4, 5) if features > 1 else ():
         if monomial_count(features, order) <= _FEW:
             yield "VectorField", {"order": order}
@@ -226,7 +227,7 @@ def richer_candidates(
 ) -> Iterator[Candidate]:
     """Yield for the best windows the highest orders that fit and three hundred units, with several noises.
 
-    ``residual`` is the least one-step residual of what was tried: noise far below it changes nothing.
+    ``residual`` is the least one-step residual so far: noise far below it has no effect.
     """
     noises = [noise, *(size for size in (1e-6, 1e-4, 1e-2) if size > max(noise, _UNSEEN * residual))]
     for delays, stride in windows:
@@ -243,7 +244,7 @@ def richer_candidates(
 def mutation(
     kind: str, settings: dict[str, Any], features: int, driven: int, rng: np.random.Generator
 ) -> dict[str, Any]:
-    """Return settings with one or two things changed: window, noise, order, units, neighbours, seed."""
+    """Return settings with one or two changes: window, noise, order, units, neighbours, seed."""
     changed = dict(settings)
     names = ["stride", "delays", "noise", "size"] if kind == "BasisMap" else ["interval", "size"]
     names += ["reach", "periodic"] if changed.get("reach") else []
@@ -262,7 +263,7 @@ def mutation(
 
 
 def _change(changed: dict[str, Any], name: str, features: int, rng: np.random.Generator) -> None:
-    """Change one thing of some settings."""
+    """Change one of the settings."""
     if name == "stride":
         changed["stride"] = max(1, round(changed.get("stride", 1) * float(rng.choice([0.5, 0.75, 1.25, 1.5, 2.0]))))
     elif name == "delays":
@@ -290,7 +291,7 @@ def _change(changed: dict[str, Any], name: str, features: int, rng: np.random.Ge
 def smoother_mutation(
     kind: str, settings: dict[str, Any], features: int, driven: int, rng: np.random.Generator
 ) -> dict[str, Any]:
-    """Return settings of a model that smooths with one thing changed: ridge, history, rounds, or what others change."""
+    """Return settings of a smoothing model with one change: ridge, history, rounds, or a change as for other models."""
     name = rng.choice(["ridge", "history", "smoothing", "model"])
     if name == "ridge":
         return settings | {"ridge": settings["ridge"] * float(rng.choice([1e-2, 1e-1, 10.0, 100.0]))}

@@ -16,14 +16,14 @@ LIMIT = 2e6
 
 @dataclass(frozen=True)
 class Units:
-    """Centre and scale of snapshots and inputs: what is normalised has mean 0 and standard deviation 1.
+    """Centre and scale of snapshots and inputs: normalised values have mean 0 and standard deviation 1.
 
     Attributes
     ----------
     centre, scale
-        Of each feature, then of each input.
+        Centre and scale of each feature, then of each input.
     features
-        How many of them are features.
+        Number of features among them.
     """
 
     centre: Float[np.ndarray, " columns"]
@@ -69,12 +69,12 @@ class Cell:
 
     @property
     def delays(self) -> int:
-        """Snapshots of a window."""
+        """Number of snapshots in a window."""
         return len(self.linear)
 
     @property
     def parameters(self) -> int:
-        """Count the numbers that training set."""
+        """Return the number of trained parameters."""
         linear = self.linear.size if self.linear.any() else 0
         return int(
             linear + self.offset.size + self.readout.size + (len(self.network.pack()) if self.readout.size else 0)
@@ -97,7 +97,7 @@ class Cell:
         return tokens[:, -1, : len(self.offset)] + linear + nonlinear
 
     def roll(self, window: np.ndarray, steps: int, drive: np.ndarray) -> np.ndarray:
-        """Return the closed loop after a window (time, features); NaN from where it left the limit."""
+        """Return the closed loop after a window (time, features); NaN after it exceeds the limit."""
         span = window_length(len(self.linear), self.stride)
         orbit = np.full((span + steps, len(self.offset)), np.nan)
         orbit[:span] = window[-span:]
@@ -121,7 +121,7 @@ class Cell:
 
 
 def warm_up() -> None:
-    """Compile the closed loop: the first call on a machine takes some seconds, which no search should pay."""
+    """Compile the closed loop: the first call on a machine takes some seconds, which should not count in a search."""
     network = Network(
         query=np.zeros((0, 1)), query_bias=np.zeros(0), key=np.zeros((0, 1)), position=np.zeros((1, 0)),
         values=np.zeros((1, 1, 1)), weights=np.zeros((1, 1)), bias=np.zeros(1), activation="sin",
@@ -149,7 +149,7 @@ def unit_operators(
 
 
 def tokens_of(series: np.ndarray, inputs: np.ndarray, delays: int, stride: int) -> Tokens:
-    """Return the tokens of every window that has a next snapshot: each snapshot with the inputs at it."""
+    """Return the tokens of every window with a next snapshot: each snapshot with its inputs."""
     states = delay_windows(series[:-1], delays, stride)
     if not inputs.shape[1]:
         return np.ascontiguousarray(states)
@@ -157,7 +157,7 @@ def tokens_of(series: np.ndarray, inputs: np.ndarray, delays: int, stride: int) 
 
 
 def without_units(cell: Cell) -> Cell:
-    """Return the cell with no nonlinear part."""
+    """Return the cell without a nonlinear part."""
     network = cell.network
     rank = network.weights.shape[1]
     bare = replace(network, weights=np.empty((0, rank)), bias=np.empty(0))

@@ -1,4 +1,4 @@
-"""Checks of what users give to a forecaster: every problem at once, with its rows."""
+"""Checks of the arguments of a forecaster: all problems at once, with their rows."""
 
 from collections.abc import Sequence
 from numbers import Real
@@ -12,7 +12,7 @@ from tokendyn.data.snapshots.series import plain_array, scale_problems
 from tokendyn.errors import LISTED, BadInputError
 from tokendyn.words import counted
 
-#: Neighbours whose median a point is compared with, itself among them, and how far is far.
+#: Number of neighbours in the median that a point is compared with, itself included, and the limit for "far".
 _NEIGHBOURS, _FAR = 7, 10.0
 _REMEDY = 'fill or cut the gaps first; for files with fill="linear"'
 
@@ -50,7 +50,7 @@ def check_series(series: Any, what: str, *, features: int | None = None) -> np.n
         remedy = f"; rows are snapshots: give {what}.T" if array.shape[0] == features else ""
         wide = counted(array.shape[1], "column")
         raise BadInputError(f"{what} has {wide}, expected {features} as in the training series{remedy}")
-    with np.errstate(over="ignore", invalid="ignore"):  # what only longer floats hold is infinite here
+    with np.errstate(over="ignore", invalid="ignore"):  # values that only longer floats hold are infinite here
         array = np.ascontiguousarray(array, dtype=np.float64)
     gaps = np.flatnonzero(~np.isfinite(array).all(axis=1))
     if len(gaps):
@@ -61,18 +61,18 @@ def check_series(series: Any, what: str, *, features: int | None = None) -> np.n
 def check_training(
     series: Any, inputs: Any, *, window: int, least: int = 2
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Return the training series and their inputs (of no column when there are none) as lists of arrays.
+    """Return the training series and their inputs (without columns if there are none) as lists of arrays.
 
     Parameters
     ----------
     series
         One series (time, features), or a list of them; they may differ in length.
     inputs
-        None, or the inputs of each series, in rows as long as it.
+        None, or the inputs of each series, with the same number of rows.
     window
-        Snapshots that one window spans.
+        Number of snapshots in a window.
     least
-        Windows with a next snapshot that are needed in all.
+        Least total number of windows with a next snapshot.
 
     Raises
     ------
@@ -112,7 +112,7 @@ def far_points(values: Float[np.ndarray, "time features"]) -> list[tuple[int, in
 
 
 def _scale_problems(arrays: Sequence[np.ndarray]) -> list[str]:
-    """Return which columns leave the range in which squares are numbers."""
+    """Return which columns have values whose squares overflow."""
     ends = np.stack([end(array, axis=0) for array in arrays if len(array) for end in (np.min, np.max)])
     return scale_problems(ends, "column {}".format)
 
@@ -123,7 +123,7 @@ def check_window_inputs(inputs: Any, rows: int, columns: int) -> np.ndarray:
     Raises
     ------
     BadInputError
-        If inputs are given to a model without, lacking for a model with, or shorter than the horizon.
+        If inputs are given to a model without inputs, missing for a model with inputs, or shorter than the horizon.
     """
     if columns == 0:
         if inputs is not None:
@@ -143,19 +143,19 @@ def check_window_inputs(inputs: Any, rows: int, columns: int) -> np.ndarray:
 
 
 def check_count(name: str, value: Any, least: int = 1) -> list[str]:
-    """Return the problem of a parameter that must be an integer of at least ``least``, if there is one."""
+    """Return the fault of a parameter that must be an integer of at least ``least``, if any."""
     good = isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) >= least
     return [] if good else [f"{name} is {value!r}, expected an integer >= {least}"]
 
 
 def check_number(name: str, value: Any, least: float = 0.0) -> list[str]:
-    """Return the problem of a parameter that must be a finite number of at least ``least``, if there is one."""
+    """Return the fault of a parameter that must be a finite number of at least ``least``, if any."""
     good = isinstance(value, int | float | np.number) and not isinstance(value, bool) and least <= float(value) < np.inf
     return [] if good else [f"{name} is {value!r}, expected a finite number >= {least:g}"]
 
 
 def deviations(stacked: np.ndarray) -> np.ndarray:
-    """Return the standard deviation of each column; 1 where it is 0, so that errors can be divided by it."""
+    """Return the standard deviation of each column; 0 is replaced by 1, so that errors can be divided by it."""
     scale: np.ndarray = stacked.std(axis=0)
     scale[stacked.min(axis=0) == stacked.max(axis=0)] = 1.0
     return scale
@@ -173,7 +173,7 @@ def _as_list(series: Any) -> list[Any]:
 
 
 def _check_all(listed: Sequence[Any], names: Sequence[str]) -> list[np.ndarray]:
-    """Return all series checked one by one; raise one error with the problem of each that has one."""
+    """Return all series, each checked; raise one error with all problems."""
     arrays, problems = [], []
     for one, name in zip(listed, names, strict=True):
         try:
@@ -188,7 +188,7 @@ def _check_all(listed: Sequence[Any], names: Sequence[str]) -> list[np.ndarray]:
 
 
 def _width_problems(arrays: Sequence[np.ndarray], names: Sequence[str]) -> list[str]:
-    """Return what differs in columns from the first series."""
+    """Return the series whose number of columns differs from the first."""
     features = arrays[0].shape[1]
     return [
         f"{name} has {counted(array.shape[1], 'column')}, expected {features} as in {names[0]}"
@@ -198,7 +198,7 @@ def _width_problems(arrays: Sequence[np.ndarray], names: Sequence[str]) -> list[
 
 
 def _constant_columns(arrays: Sequence[np.ndarray]) -> list[str]:
-    """Return the problem of columns that all hold one value in all series; single ones are carried along."""
+    """Return the problem if all columns are constant in all series; single constant columns are allowed."""
     if not sum(map(len, arrays)):
         return []
     low = np.min([array.min(axis=0) for array in arrays if len(array)], axis=0)

@@ -1,4 +1,4 @@
-"""A closed-loop forecast: its values, how it ended, its bands, and the form in which it goes back to the user."""
+"""A closed-loop forecast: its values, status, bands, and the form in which it is returned."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 Status = Literal["completed", "left range", "diverged"]
 
-#: A forecast that leaves the training range by so many widths of it is kept, and its status says so.
+#: A forecast that leaves the training range by this number of widths is kept, with its own status.
 RANGES = 10.0
-#: What such a forecast left, in words; a mean is held at its bounds before that.
+#: The range in words; a mean is held at its bounds before it leaves this range.
 FAR = f"the range of the training data by {RANGES:g} widths of it, or the bounds of a mean"
 
 
@@ -31,30 +31,27 @@ class Forecast(Result, kind="forecast"):
     Attributes
     ----------
     values
-        Float64 snapshots after the window, the finite part only: as many as ``finite_steps``.
+        Float64 snapshots after the window, only the finite part: ``finite_steps`` of them.
     status
-        "completed"; "left range" when a feature left its training range by ten widths of it after ``inside_steps``, or
-        a mean rested at its bounds (``Blend.clip``); or "diverged" when the rollout left all bounds before the last
-        step.
+        "completed"; "left range" if a feature left its training range by ten widths of it after ``inside_steps``, or a
+        mean stayed at its bounds (``Blend.clip``); or "diverged" if the rollout diverged before the last step.
     finite_steps
-        Steps before the rollout diverged; all steps when it did not.
+        Steps before the rollout diverged; all steps if it did not.
     dt
         Time between snapshots.
     spread
-        For ensembles, the standard deviation over the members, shaped as ``values``; else None. It says how much the
-        seed matters, and nothing of how far the truth may lie from the forecast: that is what ``lower`` and ``upper``
-        are for.
+        For ensembles, the standard deviation over the members, shaped as ``values``; else None. It measures the effect
+        of the seed, and not the distance of the truth from the forecast: see ``lower`` and ``upper`` for that.
     form
-        What the series was that is continued: its names, index and coordinates.
+        Form of the series: its names, index and coordinates.
     lower, upper
-        Band that is meant to hold the truth at each step and feature with probability ``level``, shaped as ``values``;
-        NaN behind the horizon that was calibrated. None for a model that was not calibrated: see
+        Band that is meant to contain the truth at each step and feature with probability ``level``, shaped as
+        ``values``; NaN beyond the calibrated horizon. None for a model without calibration: see
         :meth:`Forecaster.calibrate`.
     level
-        That probability; None without bands.
+        Probability of the bands; None without bands.
     inside_steps
-        Steps before a feature left its training range by ten widths of it, or rested at a bound; all steps when none
-        did.
+        Steps before a feature left its training range by ten widths of it, or stayed at a bound; all steps if none did.
     """
 
     parts: ClassVar = (Form, TimeAxis, Grid, Variable, Coordinate)
@@ -77,7 +74,7 @@ class Forecast(Result, kind="forecast"):
 
     @property
     def index(self) -> "pd.Index[Any]":
-        """The index of the series, continued: dates, numbers or periods; :attr:`times` where it had none."""
+        """The index of the series, continued: dates, numbers or periods; :attr:`times` if it had none."""
         return self.form.index(self.times)
 
     @property
@@ -86,11 +83,11 @@ class Forecast(Result, kind="forecast"):
         return tuple(names_of(self.form, self.values.shape[1]))
 
     def as_given(self) -> Any:
-        """Return the values as what the series was: array, DataFrame, xarray object or Snapshots."""
+        """Return the values in the form of the series: array, DataFrame, xarray object or Snapshots."""
         return self.form.given_back(self.values, self.times)
 
     def bands_as_given(self) -> tuple[Any, Any]:
-        """Return the lower and the upper end of the bands as what the series was.
+        """Return the lower and the upper end of the bands in the form of the series.
 
         Raises
         ------
@@ -102,7 +99,7 @@ class Forecast(Result, kind="forecast"):
         return self.form.given_back(self.lower, self.times), self.form.given_back(self.upper, self.times)
 
     def to_xarray(self) -> Any:
-        """Return the values as the fields that the series was, else a DataArray; bands are its coordinates."""
+        """Return the values as the fields of the series, else as a DataArray; bands are its coordinates."""
         if self.form.grid is not None:
             return self.form.fields(self.values, self.times)
         import xarray
@@ -137,7 +134,7 @@ class Forecast(Result, kind="forecast"):
         return lines
 
     def table(self) -> "pd.DataFrame":
-        """Return one row for each step and one column for each feature, with its band and spread where there are some.
+        """Return one row for each step and one column for each feature, with its band and spread if there are any.
 
         The columns of the bands are ``NAME_lower`` and ``NAME_upper``, or ``lower`` and ``upper`` with one feature.
         """
@@ -153,7 +150,7 @@ class Forecast(Result, kind="forecast"):
         return pd.concat([table, pd.DataFrame(further, index=table.index)], axis=1) if further else table
 
     def picture(self) -> Curves:
-        """Return the features over time, each with its band where there is one."""
+        """Return the features over time, each with its band if there is one."""
         index = self.index.to_timestamp() if hasattr(self.index, "to_timestamp") else self.index
         curves = {name: self.values[:, k] for k, name in enumerate(self.names)}
         bands = {}

@@ -1,4 +1,4 @@
-"""The one path from data to a forecast: what they are is found, models are searched, the best goes on with bands."""
+"""The path from data to a forecast: read their properties, search a model, and forecast with bands."""
 
 import dataclasses
 import math
@@ -9,13 +9,15 @@ from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tokendyn.errors import BadInputError, listing
+from tokendyn.errors import BadInputError
 from tokendyn.experiments import Experiment, ProgressCallback
 from tokendyn.experiments.fields import seconds_of
 from tokendyn.forecast.kept_search import check_state, kept_search, path_of
 from tokendyn.forecast.reading import SeriesOptions, described, future_inputs, noted, series_of
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from tokendyn.data.snapshots import Snapshots
     from tokendyn.forecast.base import Forecaster
     from tokendyn.forecast.closed_loop import Forecast
@@ -33,7 +35,7 @@ _SEARCH = 0.7
 class Continuation(SeriesOptions, Experiment["ForecastRun"]):
     """Go from a file to a forecast: find times, calendar, season, grid and mask, search a model, forecast, and report.
 
-    Several series in one file are told apart by a column (``series``): one model learns from all, and each goes on.
+    Several series in one file are separated by a column (``series``): one model learns from all, and each goes on.
 
     Parameters
     ----------
@@ -92,9 +94,9 @@ class Continuation(SeriesOptions, Experiment["ForecastRun"]):
         Parameters
         ----------
         progress
-            Called with how many hundredths are done, and with 100.
+            Called with the percentage done, and with 100.
         checkpoint
-            JSON file in which the search keeps what it has tried, and from which it goes on.
+            JSON file for the trials of the search, from which it continues.
         budget
             Processor seconds, in place of the option of this name.
         """
@@ -130,7 +132,7 @@ class Continuation(SeriesOptions, Experiment["ForecastRun"]):
         command: str = "",
         overwrite: bool = False,
     ) -> "ForecastRun":
-        """Run and write; what the search has tried is kept beside the folder until that is written."""
+        """Run and write; the trials of the search are kept beside the folder until it is written."""
         with kept_search(folder) as state:
             result = self.run(progress=progress, checkpoint=checkpoint or state, budget=budget)
             self.write(result, folder, command=command, overwrite=overwrite)
@@ -194,11 +196,11 @@ def run(
     seed
         Seed of every random choice.
     progress
-        Called with the share of the work that is done, and a line that says what is being done.
+        Called with the share of the work done, and a description of the current step.
 
     Returns
     -------
-    The forecast as what the data were (``run.predicted()``), with the model, its errors beside those of simple models,
+    The forecast in the data's form (``run.predicted()``), with the model, its errors beside those of simple models,
     and a page (``run.report(path)``).
 
     Raises
@@ -216,16 +218,10 @@ def run(
     >>> run.predicted().index[0], len(run.predicted()), run.season
     (Timestamp('2020-01-01 00:00:00'), 24, 12)
     """
-    import numpy as np
-
     from tokendyn.data.snapshots import Snapshots, read_snapshots, read_trajectories
     from tokendyn.forecast.likeness import like
 
-    whole_number = isinstance(horizon, int | np.integer) and not isinstance(horizon, bool)
-    if horizon is not None and (not whole_number or horizon < 1):
-        raise BadInputError(f"horizon is {horizon!r}, expected an integer of at least 1")
-    if not 0 <= test_fraction < 1:
-        raise BadInputError(f"test_fraction is {test_fraction}, expected a number in [0, 1)")
+    _check_request(horizon, test_fraction, seed)
     seconds = seconds_of(budget) if isinstance(budget, str) else budget
     if not (isinstance(seconds, int | float) and math.isfinite(seconds) and seconds >= 0):
         raise BadInputError(
@@ -248,6 +244,8 @@ def run(
         raise BadInputError(f"there are {len(arrays)} series with inputs; forecast one at a time")
     if first.inputs is not None and future is None:
         raise BadInputError(f"the data have inputs {', '.join(first.input_names)}; give those to come with future")
+    if first.inputs is not None:
+        future = _future(future, steps, first.input_names)
     source = Path(data).name if isinstance(data, str | Path) else first.source
     found = continued(
         arrays, steps, budget=float(seconds), future=future, test_fraction=test_fraction, seed=seed,
@@ -255,7 +253,7 @@ def run(
     )  # fmt: skip
     if isinstance(data, str | Path | Snapshots) or series is not None:
         return found
-    # The forecast comes back as what the data were: a DataFrame with its index, fields with their coordinates. Data
+    # The forecast has the form of the data: a DataFrame with its index, fields with their coordinates. Data
     # that are whole and tell their times go on as they are, with the zone and frequency of their index; others as read.
     whole = fill is None and time is None and first.inputs is None
     forecasts = []
@@ -269,8 +267,39 @@ def run(
     return dataclasses.replace(found, forecast=forecasts[0], further=tuple(forecasts[1:]))
 
 
+def _check_request(horizon: Any, test_fraction: float, seed: Any) -> None:
+    """Raise BadInputError for a number that is out of its range."""
+    from tokendyn.forecast.checks import check_count
+
+    if horizon is not None and check_count("horizon", horizon):
+        raise BadInputError(f"horizon is {horizon!r}, expected an integer of at least 1")
+    if not 0 <= test_fraction < 1:
+        raise BadInputError(f"test_fraction is {test_fraction}, expected a number in [0, 1)")
+    if check_count("seed", seed, 0):
+        raise BadInputError(f"seed is {seed!r}, expected an integer of at least 0")
+
+
+def _future(future: Any, steps: int, names: Sequence[str]) -> "np.ndarray":
+    """Return the inputs of the horizon, ``(steps, inputs)``: the first rows of what is given.
+
+    Raises
+    ------
+    BadInputError
+        If rows or columns are missing, or numbers are.
+    """
+    from tokendyn.forecast.checks import check_series
+    from tokendyn.forecast.forms import plain_inputs
+
+    rows = check_series(plain_inputs(future), "future")
+    if len(rows) < steps or rows.shape[1] != len(names):
+        raise BadInputError(
+            f"future has shape {rows.shape}, expected ({steps}, {len(names)}): {', '.join(names)} of each step to come"
+        )
+    return rows[:steps]
+
+
 def _as_list(data: Any) -> list[Any]:
-    """Return a list of series: what is no list of arrays, tables or paths is one."""
+    """Return a list of series; anything but a list of arrays, tables or paths is one series."""
     from tokendyn.data.snapshots import Snapshots
     from tokendyn.data.snapshots.series import plain_array
 
@@ -296,7 +325,7 @@ def continued(
     resume: Path | None = None,
     reading: "Mapping[str, Any] | None" = None,
 ) -> "ForecastRun":
-    """Search on what is not held out, measure on what is, fit the same settings to everything, and forecast.
+    """Search on the training part, measure on the held-out part, fit the same settings to all data, and forecast.
 
     Parameters
     ----------
@@ -318,11 +347,20 @@ def continued(
     from sklearn.base import clone
 
     from tokendyn.forecast.continued import ForecastRun, linear_spectrum
+    from tokendyn.forecast.doubts import doubts
     from tokendyn.forecast.fitted import simple_errors
     from tokendyn.forecast.held_out import measure
-    from tokendyn.forecast.search import auto_forecaster
+    from tokendyn.forecast.search import LEAST_ROWS, auto_forecaster
     from tokendyn.runs.provenance import provenance
 
+    widths = [one.values.shape[1] for one in series]
+    if len(set(widths)) > 1:
+        raise BadInputError(f"the series have {', '.join(map(str, widths))} columns; expected the same in all")
+    longest = max(series, key=len)
+    if len(longest) < LEAST_ROWS:
+        wide = longest.values.shape[1] > LEAST_ROWS
+        remedy = "; rows are snapshots: (features, time) is given as its transpose" if wide else ""
+        raise BadInputError(f"{source} has {len(longest)} snapshots; a search needs at least {LEAST_ROWS}{remedy}")
     began = time.perf_counter()
     first, season = series[0], season_of(series[0])
     task, note = _task(series, horizon, test_fraction, season)
@@ -339,7 +377,7 @@ def continued(
         logarithms=all((one.values > 0.0).all() for one in series),
         progress=lambda done, line: progress(_SEARCH * min(done, 1.0), line),
     )  # fmt: skip
-    notes = [*search.notes(), *([note] if note else []), *_doubts(series)]
+    notes = [*search.notes(), *([note] if note else []), *doubts(series)]
     held_out = None if task is None else measure(task, search.model)
     errors = {} if task is None else simple_errors(task, season)
     model = search.model
@@ -371,7 +409,7 @@ def _forecasts(model: "Forecaster", series: "Sequence[Snapshots]", horizon: int,
 
 
 def _task(series: "Sequence[Snapshots]", horizon: int, share: float, season: int | None) -> "tuple[Task | None, str]":
-    """Return what is held out, over fewer steps where series are short, and a note; None where nothing can be.
+    """Return the held-out task, over fewer steps if series are short, and a note; None if nothing can be held out.
 
     Too few steps are preferred to a part to learn from that does not show the season twice.
     """
@@ -389,23 +427,6 @@ def _task(series: "Sequence[Snapshots]", horizon: int, share: float, season: int
     task = next((task for task in tasks if len(task.train[0]) > 2 * (season or 0)), tasks[0])
     shorter = f"the errors are those of forecasts of {task.horizon} steps: the data are short"
     return task, "" if task.horizon == horizon else shorter
-
-
-def _doubts(series: "Sequence[Snapshots]") -> list[str]:
-    """Return what of the data moves a forecast and may be a mistake: single far points, and filled ends."""
-    from tokendyn.forecast.checks import far_points
-
-    notes = []
-    for one in series:
-        of = f"series {one.label}: " if one.label else ""
-        if one.held:
-            rows = "row lacks" if one.held == 1 else f"{one.held} rows lack"
-            notes.append(f"{of}the last {rows} numbers, for which the last known ones stand; the forecast begins after")
-        far = far_points(one.values) if one.grid is None else []
-        told = [f"{one.names[column]} is {one.values[row, column]:.4g} in row {row + 1}" for row, column in far]
-        if told:
-            notes.append(f"{of}{listing(told)}, far from all others, which moves the forecast: is it a mistake?")
-    return notes
 
 
 def _labelled(series: "Sequence[Snapshots]") -> "list[Snapshots]":

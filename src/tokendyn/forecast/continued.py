@@ -46,7 +46,7 @@ _SPECTRUM_COLUMNS, _SPECTRUM_DELAYS = 240, 20
 
 @dataclass(frozen=True)
 class ForecastRun(Result, kind="forecast-run"):
-    """A forecast of data, of one series or several, and what it is worth.
+    """A forecast of data, of one series or several, with its errors.
 
     Attributes
     ----------
@@ -121,7 +121,7 @@ class ForecastRun(Result, kind="forecast-run"):
         return self._forecasts().status
 
     def predicted(self) -> Any:
-        """Return the forecast as what the data were: array, DataFrame, xarray object, Snapshots, or a list of such."""
+        """Return the forecast in the data's form: array, DataFrame, xarray object, Snapshots, or a list of such."""
         given = [forecast.as_given() for forecast in self.forecasts]
         return given if self.further else given[0]
 
@@ -142,7 +142,7 @@ class ForecastRun(Result, kind="forecast-run"):
         return facts | ({"series": len(self.forecasts)} if self.further else {})
 
     def describe(self) -> list[str]:
-        """Return what was forecast by what, how good that model is, and what to know before relying on it."""
+        """Return the forecast and its model, the errors of the model, and notes to read before relying on it."""
         grid = self.past.grid
         what = counted(len(self.past.names), "column") if grid is None else grid.described()
         parts = f" in {len(self.forecasts)} series" if self.further else ""
@@ -200,10 +200,10 @@ class ForecastRun(Result, kind="forecast-run"):
         Parameters
         ----------
         folder
-            Folder that appears when it is whole; ``tokendyn.load(folder)`` reads the run, and of ``folder / "model"``
+            Folder, written completely or not; ``tokendyn.load(folder)`` reads the run, and of ``folder / "model"``
             the model.
         command
-            The command that repeats it, for the record.
+            Command that repeats it, for the record.
         overwrite
             Replace an existing folder.
 
@@ -256,7 +256,7 @@ class ForecastRun(Result, kind="forecast-run"):
         )
 
     def _about_data(self, command: str) -> dict[str, Any]:
-        """Return what stands beside the model: how its data were read, and its error on what was held out."""
+        """Return the record beside the model: how its data were read, and its error on the held-out part."""
         head = {"schema": DATA_SCHEMA, "schema_version": DATA_SCHEMA_VERSION, **self.reading, "source": self.source}
         held_out = None if self.held_out is None else plain(self.held_out.numbers())
         return head | {"held_out": held_out, "account": self.account, "command": command}

@@ -1,4 +1,4 @@
-"""Error bars of the eigenvalues of TD-DMD: the fit is repeated on series that could have been measured as well."""
+"""Error bars of the eigenvalues of TD-DMD: the fit is repeated on equally plausible series."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 Noise = Literal["measurement", "process"]
 
-#: Rounds of projection onto few singular vectors and onto Hankel matrices: more change the series by less than its
+#: Number of projections onto few singular vectors and onto Hankel matrices: more change the series by less than its
 #: noise.
 _ROUNDS = 5
-#: Eigenvalues that get bars, at most.
+#: Largest number of eigenvalues with bars.
 _MOST = 12
-#: A repeated fit is searched for each eigenvalue among so many times the modes, those that contribute most.
+#: Each eigenvalue is matched among this multiple of the number of modes of a repeated fit, those that contribute most.
 _CANDIDATES = 3
 
 
@@ -38,17 +38,17 @@ class EigenvalueIntervals(Result, kind="eigenvalue-intervals"):
     Attributes
     ----------
     eigenvalues
-        Of the fitted model, one time step.
+        Eigenvalues of the fitted model for one time step.
     real, imaginary
-        Lower and upper end of the real and of the imaginary part of each.
+        Lower and upper ends for the real and the imaginary part of each.
     frequencies, growth_rates
-        Lower and upper end, in cycles and in 1 per unit of time.
+        Lower and upper ends, in cycles and in 1 per unit of time.
     level
-        Probability with which each interval on its own is meant to hold the true number.
+        Probability with which each interval by itself is meant to contain the true value.
     draws
-        Repeated fits.
+        Number of repeated fits.
     noise
-        What was repeated: see :meth:`tokendyn.forecast.TDDMD.eigenvalue_intervals`.
+        Kind of noise in the repeated fits: see :meth:`tokendyn.forecast.TDDMD.eigenvalue_intervals`.
     dt
         Time of one step.
     """
@@ -91,7 +91,7 @@ class EigenvalueIntervals(Result, kind="eigenvalue-intervals"):
         return pd.DataFrame(rows).assign(**parts)
 
     def picture(self) -> Curves:
-        """Return the growth rates with their intervals over the frequencies, of the modes that do not run backwards."""
+        """Return the growth rates with their intervals over the frequencies, without the negative ones."""
         rates = np.array([(frequency, growth, *ends[1]) for frequency, growth, *ends in self._rows() if frequency >= 0])
         rates = rates[np.argsort(rates[:, 0])]
         bands = {"growth rate": (rates[:, 2], rates[:, 3])}
@@ -107,7 +107,7 @@ class EigenvalueIntervals(Result, kind="eigenvalue-intervals"):
 
 @runtime_checkable
 class LinearMap(Protocol):
-    """A fitted TD-DMD as its repetitions see it; :class:`tokendyn.forecast.TDDMD` describes the names."""
+    """The interface of a fitted TD-DMD for repeated fits; :class:`tokendyn.forecast.TDDMD` describes the names."""
 
     rank: int | float | str | None
     stride: int
@@ -130,7 +130,7 @@ class LinearMap(Protocol):
     def _one_step(
         self, series: Float[np.ndarray, "time features"], inputs: Float[np.ndarray, "time inputs"]
     ) -> Float[np.ndarray, "steps features"]:
-        """Return the predictions of the snapshots behind the first window."""
+        """Return the predictions of the snapshots after the first window."""
 
 
 def eigenvalue_intervals(
@@ -159,11 +159,10 @@ def eigenvalue_intervals(
     count = min(modes or rank, _MOST, len(model.spectrum().eigenvalues))
     own = model.spectrum(series[:span]).eigenvalues[:count]
     if noise == "measurement":
-        # One more: a mean that was taken off is a mode of its own where the signal does not oscillate around it.
+        # One more: a removed mean is a mode of its own if the signal does not oscillate around it.
         kept = min(rank + (model.rank is not None), span * series.shape[1])
         signal = denoised(series, span, kept)
-        # Of this signal the eigenvalues are known by a fit of its own rank; whole rank would fit what is left of the
-        # noise.
+        # The eigenvalues of this signal come from a fit of its own rank; full rank would fit the remaining noise.
         reference = _matched(own, _refitted(model, signal, rank).spectrum(signal[:span]))
         rest = _whole_noise(signal, series - signal, span, kept, rng)
         drawn = _measured(signal, rest, draws, rng)
@@ -183,10 +182,10 @@ def eigenvalue_intervals(
 
 
 def signal_rank(series: Float[np.ndarray, "time features"], span: int) -> int:
-    """Return how many singular values of the centred Hankel matrix stand out of noise of unknown size, at least 1.
+    """Return the number of singular values of the centred Hankel matrix above noise of unknown size, at least 1.
 
-    Those above ``(.56 c^3 - .95 c^2 + 1.82 c + 1.43)`` times their median, c the aspect ratio (M. Gavish, D. L. Donoho,
-    IEEE Trans. Inf. Theory 60, 5040 (2014)), and above rounding.
+    The threshold is ``(0.56 c^3 - 0.95 c^2 + 1.82 c + 1.43)`` times the median, with the aspect ratio c (M. Gavish, D.
+    L. Donoho, IEEE Trans. Inf. Theory 60, 5040 (2014)), and the level of rounding.
     """
     values = np.linalg.svd(_hankel(series, span), compute_uv=False)
     rows, columns = len(series) - span + 1, span * series.shape[1]
@@ -196,7 +195,7 @@ def signal_rank(series: Float[np.ndarray, "time features"], span: int) -> int:
 
 
 def denoised(series: Float[np.ndarray, "time features"], span: int, rank: int) -> Float[np.ndarray, "time features"]:
-    """Return a series near the given one whose Hankel matrix is about of a rank.
+    """Return a series near the given one whose Hankel matrix has approximately the given rank.
 
     Projections onto the rank and onto Hankel matrices in turn (J. A. Cadzow, IEEE Trans. ASSP 36, 49 (1988)).
     """
@@ -220,9 +219,9 @@ def _hankel(series: np.ndarray, span: int, *, centred: bool = False) -> np.ndarr
 
 
 def _whole_noise(signal: np.ndarray, rest: np.ndarray, span: int, rank: int, rng: np.random.Generator) -> np.ndarray:
-    """Return what was taken for noise as large as the noise was: the projection keeps a share of it in the signal.
+    """Return the estimated noise scaled to its true size: the projection keeps a share of it in the signal.
 
-    The share is measured by noise of the same size that is added to the signal and projected away again.
+    The share is measured with noise of the same size, added to the signal and removed by projection.
     """
     (noisy,) = _measured(signal, rest, 1, rng)
     size = np.sqrt(((noisy - signal) ** 2).mean(axis=0))
@@ -231,14 +230,14 @@ def _whole_noise(signal: np.ndarray, rest: np.ndarray, span: int, rank: int, rng
 
 
 def _measured(signal: np.ndarray, rest: np.ndarray, draws: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Yield the signal with the rows of what was taken for noise in random order, with replacement."""
+    """Yield the signal plus the rows of the estimated noise in random order, with replacement."""
     rest = rest - rest.mean(axis=0)
     for _ in range(draws):
         yield signal + rest[rng.integers(len(rest), size=len(rest))]
 
 
 def _driven(model: LinearMap, series: np.ndarray, draws: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Yield orbits of the fitted recursion that are driven by its one-step residuals in random order."""
+    """Yield orbits of the fitted recursion driven by its one-step residuals in random order."""
     span, none = model.window_length_, np.empty((len(series), 0))
     innovations = series[span:] - model._one_step(series, none)
     innovations = innovations - innovations.mean(axis=0)
@@ -252,7 +251,7 @@ def _driven(model: LinearMap, series: np.ndarray, draws: int, rng: np.random.Gen
 
 
 def _refitted(model: LinearMap, series: np.ndarray, rank: int | None = None) -> LinearMap:
-    """Return a model with the same parameters; a rank that was a share of the energy stays the count that it gave.
+    """Return a model with the same parameters; a rank given as a share of the energy stays the resulting count.
 
     ``rank`` replaces it.
     """
@@ -265,9 +264,9 @@ def _refitted(model: LinearMap, series: np.ndarray, rank: int | None = None) -> 
 
 
 def _matched(wanted: Complex[np.ndarray, " modes"], spectrum: "Spectrum") -> Complex[np.ndarray, " modes"]:
-    """Return the eigenvalue of a spectrum that belongs to each wanted one.
+    """Return the eigenvalue of a spectrum that matches each wanted eigenvalue.
 
-    The assignment is the nearest in all, among those that contribute most.
+    The assignment minimises the total distance, among the eigenvalues that contribute most.
     """
     candidates = spectrum.eigenvalues[: max(_CANDIDATES * len(wanted), len(wanted))]
     distances = np.abs(wanted[:, None] - candidates)
@@ -279,7 +278,7 @@ def _matched(wanted: Complex[np.ndarray, " modes"], spectrum: "Spectrum") -> Com
 def _basic(
     own: np.ndarray, reference: np.ndarray, found: np.ndarray, tails: tuple[float, float]
 ) -> Float[np.ndarray, "modes 2"]:
-    """Return the basic bootstrap interval: the bias of the repeated fits is taken off, and not counted as spread."""
+    """Return the basic bootstrap interval: the bias of the repeated fits is subtracted, and not counted as spread."""
     # Of n draws the k-th is the k / (n + 1) quantile: few draws must not make the interval shorter.
     low, high = np.quantile(found - reference, tails, axis=0, method="weibull")
     return np.stack([own - high, own - low], axis=1)

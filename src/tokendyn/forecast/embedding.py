@@ -1,4 +1,4 @@
-"""Delay embedding: a snapshot together with those before it."""
+"""Delay embedding: a snapshot together with the snapshots before it."""
 
 import numpy as np
 from jaxtyping import Float
@@ -19,7 +19,7 @@ def delay_windows(series: Series, delays: int, stride: int) -> Float[np.ndarray,
     series
         Snapshots, (time, features).
     delays, stride
-        m snapshots a window, s steps apart.
+        m snapshots in a window, s steps apart.
 
     Returns
     -------
@@ -39,8 +39,8 @@ def hankel(series: Series, delays: int, stride: int) -> Float[np.ndarray, "sampl
 def input_windows(inputs: Series, delays: int, stride: int) -> Float[np.ndarray, "samples delays twice"]:
     """Return the inputs that act on each window: ``(u_i, u_{i+1})`` for each of its snapshots ``x_i``.
 
-    An input is known ahead, so that ``u_{k+1}``, at the time of the prediction, belongs to the window that ends
-    at k. The last window of the series has no next input and is left out.
+    An input is known in advance, so ``u_{k+1}``, at the time of the prediction, belongs to the window that ends at k.
+    The last window of the series has no next input and is left out.
     """
     pairs = np.concatenate([inputs[:-1], inputs[1:]], axis=1)
     return delay_windows(pairs, delays, stride)

@@ -1,4 +1,4 @@
-"""Several TD-TF that differ by their seed: a mean forecast with its spread."""
+"""Several TD-TF with different seeds: a mean forecast with its spread."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,15 +14,15 @@ from tokendyn.forecast.tdtf import TDTF
 class EnsembleTDTF(Forecaster):
     """The mean closed loop of members fitted with seeds ``random_state, random_state + 1, ...``.
 
-    Each member rolls out on its own; the forecast is their mean and its ``spread`` their standard deviation. A
-    forecast has diverged where a member has.
+    Each member rolls out on its own; the forecast is their mean and its ``spread`` their standard deviation. A forecast
+    diverges at the step where any member does.
 
     Parameters
     ----------
     member
-        The model that is cloned; its seed is replaced. None for a default TDTF.
+        Model to clone, with its seed replaced. None for a default TDTF.
     members
-        How many, at least 2.
+        Number of members, at least 2.
     random_state
         Seed of the first member.
 
@@ -44,16 +44,16 @@ class EnsembleTDTF(Forecaster):
         return TDTF() if self.member is None else self.member
 
     def _parameter_record(self) -> dict[str, Any]:
-        """Return the parameters without the member, whose own are part of the state."""
+        """Return the parameters without the member, whose parameters are part of the state."""
         return {"members": int(self.members), "random_state": int(self.random_state)}
 
     def _parameter_problems(self) -> list[str]:
-        """Return what is wrong with the parameters, the member's own included."""
+        """Return the faults of the parameters, including those of the member."""
         problems = check_count("members", self.members, 2) + check_count("random_state", self.random_state, 0)
         return problems + self._template()._parameter_problems()
 
     def _window_length(self) -> int:
-        """Return that of a member."""
+        """Return the window length of a member."""
         return self._template()._window_length()
 
     def _fit(self, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray], progress: Progress) -> None:
@@ -62,11 +62,11 @@ class EnsembleTDTF(Forecaster):
         for number in range(self.members):
             model = clone(self._template()).set_params(random_state=self.random_state + number)
 
-            def told(share: float, line: str, number: int = number) -> None:
+            def reported(share: float, line: str, number: int = number) -> None:
                 progress((number + share) / self.members, f"member {number + 1}: {line}")
 
             given = list(inputs) if self.n_inputs_ else None
-            self.members_.append(model.fit(list(series), dt=self.dt_, inputs=given, progress=told))
+            self.members_.append(model.fit(list(series), dt=self.dt_, inputs=given, progress=reported))
 
     def _one_step(self, series: np.ndarray, inputs: np.ndarray) -> np.ndarray:
         """Return the mean of the members' predictions."""

@@ -1,4 +1,4 @@
-"""What ``tokendyn forecast fit`` and ``predict`` do, as experiments: a series to a model, a model to a forecast."""
+"""The commands ``tokendyn forecast fit`` and ``predict`` as experiments: series to model, model to forecast."""
 
 import dataclasses
 import time as clock
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from tokendyn.forecast.tasks import Task
     from tokendyn.runs.checkpoint import Checkpoint
 
-#: How a file of fields ends.
+#: Suffix of a file of fields.
 NETCDF = ".nc"
-#: What a search gets when no budget is given.
+#: Default budget of a search.
 _BUDGET = "10s"
-#: Processor seconds for the bands of a model that was not searched.
+#: Processor seconds for the bands of a model without a search.
 _CALIBRATION = 10.0
 #: Settings of single models: a search chooses them itself.
 _SETTINGS = (
@@ -46,46 +46,47 @@ _SETTINGS = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Fitting(SeriesOptions, Experiment["FittedForecaster"]):
-    """Fit a forecaster to snapshots, say how well its closed loop does on what was held out, and write it.
+    """Fit a forecaster to snapshots, measure its closed loop on held-out data, and write it.
 
     Parameters
     ----------
     data
         CSV, TSV (both also .gz), Parquet, npz, npy, HDF5 or NetCDF: one row for each time.
     model
-        auto: search naive, linear, polynomial and transformer models on validation rollouts, and say why; or tdtf,
-        tddmd (linear), paper (the literal transformer). By default auto, or tdtf when one of its settings is given.
+        auto: search naive, linear, polynomial and transformer models on validation rollouts, with a reason for the
+        choice; or tdtf, tddmd (linear), paper (the literal transformer). By default auto, or tdtf if one of its
+        settings is given.
     delays
-        Snapshots in a window.
+        Number of snapshots in a window.
     stride
         Steps between the snapshots of a window.
     rank
-        Directions of the windows that are kept: a count, or a share of the energy below 1.
+        Directions of the windows to keep: a count, or a share of the energy below 1.
     units
-        Of tdtf: nonlinear units; 0 leaves the model linear.
+        For tdtf: number of nonlinear units; 0 for a linear model.
     noise
-        Of tdtf: noise added to the windows in training, as a share of the deviation of the data.
+        For tdtf: noise added to the windows in training, as a share of the deviation of the data.
     smoothing
-        Of tdtf, for noisy data: rounds in which the model smooths the series and is fitted again.
+        For tdtf with noisy data: rounds in which the model smooths the series and is fitted again.
     history
-        Of tdtf, for noisy data: snapshots before each forecast that the model smooths first.
+        For tdtf with noisy data: number of snapshots before each forecast that the model smooths first.
     finish
-        Of tdtf: steps of training on closed loops at the end.
+        For tdtf: final training steps on closed loops.
     iterations
-        Of tdtf: iterations of the fit.
+        For tdtf: iterations of the fit.
     members
-        Fit this many tdtf from different seeds and forecast their mean; columns of their spread say how much the seed
-        matters, and are no bands.
+        Fit this number of tdtf with different seeds and forecast their mean; columns of their spread measure the effect
+        of the seed, and are not bands.
     budget
-        Processor time of the search (10s by default) or of the training, which then keeps what it has: 90s, 2m.
+        Processor time of the search (10s by default) or of the training, which then keeps its best state: 90s, 2m.
     horizon
-        Steps of the forecasts that the model is tested with.
+        Number of steps of the test forecasts.
     test_fraction
-        Share of the data held out to measure the model; of several series, whole ones. With 0 the model learns from
-        everything and is not measured.
+        Share of the data held out to measure the model; whole series if there are several. With 0 the model learns from
+        all data and is not measured.
     intervals
         Measure the errors of past forecasts, from refits at rolling origins, so that predict can write bands. A search
-        does this within its budget; any other model takes at most ten seconds, without refits where one takes longer.
+        does this within its budget; other models take at most ten seconds, without refits if one takes longer.
     figures
         Also write figures and report.html into the folder.
     seed
@@ -120,14 +121,14 @@ class Fitting(SeriesOptions, Experiment["FittedForecaster"]):
         return (described(self._split[0]),)
 
     def check(self, checkpoint: "Path | str | None" = None) -> Sequence[str]:
-        """Check everything that a run would check; return what would be fitted to how many snapshots."""
+        """Make all checks of a run; return a description of the fit."""
         read = super().check(checkpoint)
         model = self._unfitted(None)
         work = f"search for {self._seconds(None):g} s" if model is None else f"fit {model}"
         return (*read, f"would {work} on {sum(map(len, self._split[1]))} snapshots")
 
     def check_free(self, folder: Path, *, overwrite: bool, checkpoint: Path | None = None) -> None:
-        """See that the folder can be written, and that an interrupted search beside it is one of these data."""
+        """Check that the folder can be written, and that an interrupted search beside it belongs to these data."""
         super().check_free(folder, overwrite=overwrite, checkpoint=checkpoint)
         if self._unfitted(None) is None:
             check_state(folder, lambda state, begun: self.run(progress=begun, checkpoint=state))
@@ -139,16 +140,16 @@ class Fitting(SeriesOptions, Experiment["FittedForecaster"]):
         checkpoint: "Checkpoint | Path | str | None" = None,
         budget: float | None = None,
     ) -> "FittedForecaster":
-        """Fit the model, or search for one, and forecast what was held out.
+        """Fit the model, or search for one, and forecast the held-out part.
 
         Parameters
         ----------
         progress
-            Called with how many hundredths are done, and with 100.
+            Called with the percentage done, and with 100.
         checkpoint
-            JSON file in which a search keeps what it has tried, and from which it goes on; a fit has none.
+            JSON file for the trials of a search, from which it continues; a fit has none.
         budget
-            Processor seconds, in place of the option of this name.
+            Processor seconds; replaces the option of this name.
         """
         from tokendyn.forecast.fitted import FittedForecaster, simple_errors
         from tokendyn.forecast.held_out import measure
@@ -170,7 +171,7 @@ class Fitting(SeriesOptions, Experiment["FittedForecaster"]):
         held_out = None if task is None else measure(task, model)
         whole = self._split[0]
         if len(whole) == 1:
-            # A forecast without data goes on where the data end, not where the part that was learned does.
+            # A forecast without data continues from the end of the data, not from the end of the training part.
             model.continue_from(whole[0])
         return FittedForecaster(
             model=model, source=self.data.name, task=task, held_out=held_out, account=account,
@@ -179,7 +180,7 @@ class Fitting(SeriesOptions, Experiment["FittedForecaster"]):
         )  # fmt: skip
 
     def _calibrate(self, model: "Forecaster") -> None:
-        """Measure what forecasts of the past miss; a fit that is too dear to repeat is tested on what was held out."""
+        """Measure the errors of past forecasts; a fit that is too expensive to repeat uses the held-out part."""
         from tokendyn.forecast.intervals import refit_cost
 
         series, learned, task = self._split
@@ -188,13 +189,13 @@ class Fitting(SeriesOptions, Experiment["FittedForecaster"]):
             part = [series[0][len(learned[0]) - model.window_length_ :]]
         else:
             part = series[len(learned) :] if fresh else learned
-        with suppress(BadInputError):  # of series that are all shorter than a window and the horizon: no bands then
+        with suppress(BadInputError):  # all series are shorter than a window and the horizon: no bands then
             model.calibrate(series_of(part), horizon=self.horizon, refit=not fresh, budget=_CALIBRATION)
 
     def write(
         self, result: "FittedForecaster", folder: str | Path, *, command: str = "", overwrite: bool = False
     ) -> None:
-        """Write the model and what is known of its data, with figures where they are asked for."""
+        """Write the model and the facts of its data, with figures if requested."""
         result.save(folder, figures=self.figures, command=command, overwrite=overwrite)
 
     def into(
@@ -207,7 +208,7 @@ class Fitting(SeriesOptions, Experiment["FittedForecaster"]):
         command: str = "",
         overwrite: bool = False,
     ) -> "FittedForecaster":
-        """Run and write; what a search has tried is kept beside the folder until the model is written."""
+        """Run and write; the trials of a search are kept beside the folder until the model is written."""
         searches = self._unfitted(budget) is None and checkpoint is None
         with kept_search(folder) if searches else nullcontext(checkpoint) as state:
             result = self.run(progress=progress, checkpoint=state, budget=budget)
@@ -215,17 +216,17 @@ class Fitting(SeriesOptions, Experiment["FittedForecaster"]):
             return result
 
     def summary(self, result: "FittedForecaster") -> dict[str, Any]:
-        """Return model, training, series and error on what was held out."""
+        """Return model, training, series and error on the held-out part."""
         return {name: value for name, value in result.summary().items() if name != "status"}
 
     def advice(self, folder: Path) -> str:
-        """Return the command that asks the model for a forecast."""
+        """Return the command for a forecast by the model."""
         asked = Forecasting(folder, self.data, steps=self.horizon)
         return f"ask it: {asked.command_line(out='forecast.csv')}"
 
     @cached_property
     def _split(self) -> "tuple[list[Snapshots], list[Snapshots], Task | None]":
-        """Return what was read, what of it is learned, and the task on what is held out."""
+        """Return all series, the training part, and the task on the held-out part."""
         from tokendyn.forecast.held_out import hold_out
 
         if not 0 <= self.test_fraction < 1:
@@ -241,12 +242,12 @@ class Fitting(SeriesOptions, Experiment["FittedForecaster"]):
         return seconds_of(self.budget or _BUDGET) if budget is None else budget
 
     def _unfitted(self, budget: float | None) -> "Forecaster | None":
-        """Return the model that is asked for, not fitted; None for a search.
+        """Return the requested model, not fitted; None for a search.
 
         Raises
         ------
         BadInputError
-            If the model has not all of the settings, or one is out of its range.
+            If the model lacks one of the settings, or a setting is out of range.
         """
         given = {name: value for name in _SETTINGS if (value := getattr(self, name)) is not None}
         kind = self.model or ("tdtf" if given else "auto")
@@ -273,34 +274,33 @@ class Fitting(SeriesOptions, Experiment["FittedForecaster"]):
 class Forecasting(SeriesOptions, Experiment["Forecasts"]):
     """Forecast in closed loop from the end of the data: CSV with times (dates where the data have dates) and columns.
 
-    With bands that are meant to hold the truth, in columns NAME_lower and NAME_upper (lower and upper with one column).
-    To a file that ends in .nc fields are written as fields, with their coordinates.
-    Exits with 1 when a forecast diverges, and only its finite part is written, or when it leaves the range of the data
-    far.
+    Bands that are meant to contain the truth are in columns NAME_lower and NAME_upper (lower and upper with one
+    column). A file that ends in .nc contains fields with their coordinates. Exits with 1 if a forecast diverges (only
+    its finite part is written), or if it leaves the range of the data by far.
 
     Parameters
     ----------
     model
-        Folder that fit wrote.
+        Folder written by fit.
     data
-        Table as for fit; the last rows of each series are its window. By default the model goes on from the end of the
-        data that it was fitted to.
+        Table as for fit; the last rows of each series are its window. By default the forecast continues from the end of
+        the data of the fit.
     steps
-        Snapshots to forecast.
+        Number of snapshots to forecast.
     level
-        Probability with which the bands should hold the truth, such as 0.8; 0.9 by default. A model that was fitted
+        Probability with which the bands should contain the truth, such as 0.8; 0.9 by default. A model that was fitted
         without bands has none.
     time
         Column with the times, as for fit; by default that of the fit.
     columns
-        What to forecast, as for fit; by default that of the fit.
+        Columns to forecast, as for fit; by default those of the fit.
     inputs
         Columns with inputs, as for fit; by default those of the fit.
     series
-        Column that tells several series apart, as for fit; by default that of the fit. Each series is forecast, and the
+        Column that separates several series, as for fit; by default that of the fit. Each series is forecast, and the
         column is written too.
     future
-        Table with the inputs of the snapshots to come, for a model with inputs: columns named as in the data. For one
+        Table with the inputs of the coming snapshots, for a model with inputs: columns named as in the data. For one
         series only.
     fill
         Fill gaps: linear or previous; by default as for fit.
@@ -321,7 +321,7 @@ class Forecasting(SeriesOptions, Experiment["Forecasts"]):
         return STANDARD_OUTPUT
 
     def check_free(self, folder: Path, *, overwrite: bool, checkpoint: Path | None = None) -> None:
-        """See that the file can be written; only an earlier forecast of the same columns may be replaced."""
+        """Check that the file can be written; only an earlier forecast of the same columns may be replaced."""
         from tokendyn.runs.folders import check_free
 
         if folder == STANDARD_OUTPUT:
@@ -339,7 +339,7 @@ class Forecasting(SeriesOptions, Experiment["Forecasts"]):
         check_free(folder, overwrite=True, ours=lambda file: is_forecast(file, header), inputs=self.files())
 
     def check(self, checkpoint: "Path | str | None" = None) -> Sequence[str]:
-        """Check everything that a run would check; return what would be forecast."""
+        """Make all checks of a run; return a description of the forecast."""
         read = super().check(checkpoint)
         return (*read, f"would forecast {self.steps} steps of {', '.join(self._given[0].names[:8])}")
 
@@ -350,7 +350,7 @@ class Forecasting(SeriesOptions, Experiment["Forecasts"]):
         checkpoint: "Checkpoint | Path | str | None" = None,
         budget: float | None = None,
     ) -> "Forecasts":
-        """Forecast every series; it takes moments: there is no checkpoint and no budget."""
+        """Forecast every series; it takes a moment, so checkpoint and budget are ignored."""
         from tokendyn.forecast.forecasts import Forecasts
         from tokendyn.runs.provenance import provenance
 
@@ -391,7 +391,7 @@ class Forecasting(SeriesOptions, Experiment["Forecasts"]):
 
     @cached_property
     def _about(self) -> dict[str, Any]:
-        """What fit noted about the data; nothing for a model that was saved from Python."""
+        """Facts about the data recorded by fit; empty for a model saved from Python."""
         from tokendyn.forecast.store import DATA_SCHEMA, DATA_SCHEMA_VERSION
         from tokendyn.runs.folders import read_json
 
@@ -404,7 +404,7 @@ class Forecasting(SeriesOptions, Experiment["Forecasts"]):
 
     @property
     def _label(self) -> str | None:
-        """Column that tells several series apart."""
+        """Column that separates several series."""
         return self.series or (None if self.data is None else self._about.get("series"))
 
     @property
@@ -426,11 +426,11 @@ class Forecasting(SeriesOptions, Experiment["Forecasts"]):
 
     @property
     def _source(self) -> str:
-        """Name of the file that the window comes from."""
+        """Name of the file of the window."""
         return str(self._about.get("source", self.model.name)) if self.data is None else self.data.name
 
     def _kept(self, model: "Forecaster") -> "Snapshots":
-        """Return the end of the series that the model keeps, as a series."""
+        """Return the end of the series stored in the model, as a series."""
         import numpy as np
 
         if not len(model.last_window_):
@@ -443,7 +443,7 @@ class Forecasting(SeriesOptions, Experiment["Forecasts"]):
         return dataclasses.replace(kept, dt=model.dt_, inputs=driving, input_names=tuple(self._driving))
 
     def _inputs(self, given: "list[Snapshots]") -> "Sequence[np.ndarray | None]":
-        """Return the inputs of every series, those to come included; None for a model without."""
+        """Return the inputs of every series, including those to come; None for a model without inputs."""
         import numpy as np
 
         if not self._model.n_inputs_:
@@ -468,7 +468,7 @@ def _model(kind: str, given: dict[str, Any], seed: int) -> "Forecaster":
     Raises
     ------
     BadInputError
-        If it has not all of them, or one is out of its range.
+        If it lacks one of them, or a setting is out of range.
     """
     from tokendyn.forecast import TDDMD, TDTF, EnsembleTDTF, PaperTDTF
 
@@ -493,7 +493,7 @@ def _model(kind: str, given: dict[str, Any], seed: int) -> "Forecaster":
 
 
 def _check_fit(model: "Forecaster", given: "Sequence[Snapshots]") -> None:
-    """Raise a BadInputError that says what of some series does not suit a model."""
+    """Raise a BadInputError that lists how some series do not suit a model."""
     from tokendyn.data.snapshots import UNIFORM
 
     problems = []

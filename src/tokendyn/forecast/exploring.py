@@ -1,4 +1,4 @@
-"""The trials of a search: which candidates are fitted, in which order, how each scores, and which is preferred."""
+"""The trials of a search: candidates, their order, their scores, and the preferred one."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -43,70 +43,70 @@ from tokendyn.forecast.training import affordable_units
 from tokendyn.forecast.trials import Trial, read_trials, write_trials
 from tokendyn.forecast.vector_field import VectorField, warm_up
 
-#: A nonlinear model must lose less than this share of what the best linear or naive one loses ...
+#: A nonlinear model must lose less than this share of the loss of the best linear or naive model ...
 _WORTH = 0.9
 #: ... and less than this share of the steps that can be forecast.
 _HOPELESS = 0.9
-#: Simple models within this factor of the best are combined by their median, so many at most.
+#: Simple models within this factor of the best are combined by their median, at most this number.
 _NEAR, _MEDIAN_OF = 1.3, 5
-#: So many of the best are scored again, more of noisy series, from so many times the starts.
+#: This number of the best trials are scored again, more for noisy series, from this multiple of the starts.
 _CONFIRMED, _CONFIRMED_NOISY, DENSER = 5, 10, 3
-#: Seconds of two scores from so many starts, and of the last fit and its score, by those of the best trial.
+#: Time of two scores from the larger number of starts, and of the last fit and its score, relative to the best trial.
 _CONFIRMING = 3.0
-#: Linear maps whose scores differ by less than this count as equal, and the one of fewest numbers is kept.
+#: Linear maps whose scores differ by less than this are equal, and the map of fewest parameters is kept.
 EQUAL = 1e-9
-#: Share of the budget that the linear windows may take, and what is kept for the last fit at most.
+#: Share of the budget for the linear windows, and the largest share reserved for the last fit.
 _LINEAR, _LAST = 0.35, 0.5
-#: Share of the budget that is kept for the calibration of the bands, and that one linear window may take.
+#: Share of the budget reserved for the calibration of the bands, and the largest share of one linear window.
 _BANDS, _LONG = 0.1, 0.1
-#: Seconds of the last fit, which has a third more snapshots, of a score from more starts, and of a refit and forecasts
-#: for the bands, by those of the trial.
+#: Time of the last fit, which has a third more snapshots, of a score from more starts, and of a refit and forecasts for
+#: the bands, relative to the trial.
 _REFIT, _RESCORED, _CALIBRATED = 1.4, 0.6, 1.5
-#: Seconds of a fit that is tried whatever is left of the time.
+#: Seconds of a fit that is tried in any case.
 _AT_LEAST = 0.1
-#: Shares of the budget: when the best of a noisy series are smoothed, how long that may take, and when TD-TF is tried.
+#: Shares of the budget: the time before the best models of noisy series are smoothed, for this, and before TD-TF.
 _SMOOTHING_FROM, _SMOOTHING_SHARE, _TRAINING_FROM = 0.45, 0.3, 0.75
-#: TD-TF is trained for this share of the budget, for at least so many iterations and of at least so many units.
+#: Training of TD-TF: share of the budget, least number of iterations, and least number of units.
 _TRAINING_SHARE, _ITERATIONS, _FEWEST = 0.1, 20, 20
 _MOST_ITERATIONS = 100
-#: A TD-TF whose attention picks among many delays: delays, and what it keeps of a context of few numbers. With fewer
-#: delays than the least there is nothing to pick among.
+#: A TD-TF whose attention selects among many delays: delays, and the settings for a context of few numbers. With fewer
+#: delays than the least there is nothing to select.
 _MANY_DELAYS, _LEAST_DELAYS = 25, 10
 _ATTENTIVE = {"units": 20, "rank": 4, "noise": 1e-3, "ridge": 1e-6}
-#: Settings of fixed units that a TD-TF takes over.
+#: Settings of fixed units that a TD-TF inherits.
 SHARED = ("delays", "stride", "units", "activation", "noise", "ridge", "random_state")
-#: Seconds of a budget below which nothing is trained by iterations.
+#: Least budget in seconds for iterative training.
 _TRAINS_FROM = 8.0
-#: Families that need no more than least squares on the snapshots themselves.
+#: Families that need only least squares on the snapshots themselves.
 SIMPLE = ("naive", "TD-DMD")
 #: Kinds whose ridges share one factorisation.
 _FIXED: dict[str, type[BasisMap] | type[VectorField]] = {"BasisMap": BasisMap, "VectorField": VectorField}
-#: Smoothing is tried when the best one-step residual is above this share of a deviation, and for so many columns.
+#: Smoothing is tried when the best one-step residual exceeds this share of a deviation, up to this number of columns.
 _NOISY, _NARROW = 1e-3, 200
-#: Seconds that a round of smoothing takes for each number of the series, and more for each function of the model.
+#: Seconds of a round of smoothing for each number of the series, and in addition for each function of the model.
 _SMOOTHING_A_NUMBER, _SMOOTHING_A_TERM = 2e-6, 7e-8
-#: Stages of Runge-Kutta make the derivatives of units dearer, so many times more.
+#: Factor of the cost of derivatives of units due to the stages of Runge-Kutta.
 _STAGES = 1.5
 #: Seconds of a product in the factors of its banded equations.
 _BAND = 8e-9
-#: For models that sites share: seconds for each number, and what the product is multiplied by.
+#: For models that sites share: seconds for each number, and the factor of the product.
 _FIXED_BAND, _SPARSE = 4e-6, 0.15
-#: Rounds where the time allows no more.
+#: Number of rounds if time is short.
 _HURRIED = 4
 _SMOOTHING = {"smoothing": 8, "history": 100}
-#: The same where all sites of a grid share a model: those beside a site say nearly as much as snapshots long ago.
+#: The same if all sites share a model: neighbouring sites are nearly as informative as old snapshots.
 _SHARED_SMOOTHING = {"smoothing": 4, "history": 20}
-#: Operations a second that a cost estimate counts with: those of one core, with something in hand.
+#: Operations in a second for cost estimates: those of one core, with a margin.
 _SPEED = 3e9
-#: Variations that were all tried before end a search.
+#: A search ends after this number of variations that were all tried before.
 _MISSES = 50
 
 
 class Exploration:
-    """The trials of one search and the clock they run by.
+    """The trials of one search and their clock.
 
     The parameters are those of :func:`tokendyn.forecast.auto_forecaster`; with ``units_only``, fixed units are the only
-    nonlinear candidates: a TD-TF starts from those. ``seasons`` are those that the calendar of the data suggests.
+    nonlinear candidates: a TD-TF starts from these. ``seasons`` are suggested by the calendar of the data.
     """
 
     def __init__(
@@ -139,13 +139,13 @@ class Exploration:
         self.data += [float(len(one)) for one in series]
         self.known = read_trials(resume, self.data)
         self.trials: list[Trial] = []
-        #: Models that took iterations to fit, by the number of their trial.
+        #: Iteratively trained models, by the number of their trial.
         self.fitted: dict[int, Forecaster] = {}
         self.tried: list[tuple[str, dict[str, Any]]] = []
         self._check_changes()
 
     def _check_changes(self) -> None:
-        """Raise a BadInputError where a search would learn from a part in which nothing changes."""
+        """Raise a BadInputError if a search would learn from a part in which nothing changes."""
         if self.short or any((one != one[0]).any() for one in self.held.learned):
             return
         rows, whole = sum(map(len, self.held.learned)), sum(map(len, self.series))
@@ -155,16 +155,16 @@ class Exploration:
         )
 
     def spent(self) -> float:
-        """Return the share of the budget that is spent."""
+        """Return the share of the budget spent."""
         return (time.process_time() - self.began) / max(self.budget, 1e-9)
 
     @property
     def short(self) -> bool:
-        """Whether the series is so short that refits at rolling origins take the place of the held-out quarter."""
+        """Whether the series is so short that refits at rolling origins replace the held-out quarter."""
         return len(self.series) == 1 and len(self.series[0]) <= SHORT and not self.driven
 
     def explore(self) -> bool:
-        """Try candidates until the time is spent; return whether it allowed the whole first list."""
+        """Try candidates until the time is spent; return whether the first list was completed."""
         self.try_naive()
         for settings in linear_candidates(self.samples, self.features, self.seasons):
             if self.trials and self.spent() > _LINEAR:
@@ -174,7 +174,7 @@ class Exploration:
         return self._nonlinear()
 
     def _nonlinear(self) -> bool:
-        """Try nonlinear bases, then vary the best; return whether the time allowed the whole first list."""
+        """Try nonlinear bases, then vary the best; return whether the first list was completed."""
         rng = np.random.default_rng(self.seed)
         self.listed = smoothed = trained = False
         for kind, settings in self._candidates(rng):
@@ -210,7 +210,7 @@ class Exploration:
         fields = () if self.driven else vector_fields(self.features)
         near = neighbour_candidates(self.features, time_scale)
         wider = iter(()) if self.driven else wider_neighbours(self.features, lambda: self.residual)
-        # Which of them hold depends on how smooth the field is in space: the first of each come before the others.
+        # The best of them depends on the smoothness of the field in space: the first of each come before the others.
         yield from filter(None, chain.from_iterable(zip_longest(fields, wider, near, wider)))
         yield from first_candidates(*sizes, windows, noise)
         if self.noisy:
@@ -231,9 +231,9 @@ class Exploration:
             misses = 0 if len(self.tried) > known else misses + 1
 
     def _reserve(self) -> float:
-        """Return the share that the last fit and the scores from more starts take, at most a half, and the bands."""
+        """Return the share for the last fit and the scores from more starts, at most a half, and for the bands."""
         again = sum(trial.seconds for trial in self._nonlinear_trials()[:_CONFIRMED])
-        dearest = max(trial.seconds for trial in self._ranked()[:2])  # more starts may turn the first two round
+        dearest = max(trial.seconds for trial in self._ranked()[:2])  # more starts may swap the first two
         last = _REFIT * dearest + _RESCORED * again
         budget = max(self.budget, 1e-9)
         return min(last / budget, _LAST) + min(max(_BANDS, _CALIBRATED * dearest / budget), _LAST / 2)
@@ -242,7 +242,7 @@ class Exploration:
         return sorted(self.trials, key=lambda trial: trial.key)
 
     def _nonlinear_trials(self, *, smoothed: bool = False) -> list[Trial]:
-        """Return fixed nonlinear bases, the best first: those that smooth, or those that do not."""
+        """Return fixed nonlinear bases, best first: those with smoothing, or those without."""
         return [
             trial
             for trial in self._ranked()
@@ -253,23 +253,23 @@ class Exploration:
 
     @property
     def residual(self) -> float:
-        """The least one-step residual of what was tried; over several steps noise is divided by their number."""
+        """The least one-step residual so far; over several steps noise is divided by their number."""
         single = (trial for trial in self.trials if trial.parameters.get("interval", 1) == 1)
         return min((trial.residual for trial in single if np.isfinite(trial.residual)), default=0.0)
 
     @property
     def noisy(self) -> bool:
-        """Whether even the best one-step residual says that there is noise."""
+        """Whether even the best one-step residual indicates noise."""
         return self.residual > _NOISY
 
     def _best_windows(self, most: int) -> list[tuple[int, int]]:
-        """Return the windows of the best maps that see all columns."""
+        """Return the windows of the best maps of all columns."""
         seen = (trial.parameters for trial in self._nonlinear_trials() if trial.kind == "BasisMap")
         windows = ((one["delays"], one.get("stride", 1)) for one in seen if not one.get("reach"))
         return list(dict.fromkeys(windows))[:most]
 
     def try_naive(self) -> None:
-        """Try what learns nothing."""
+        """Try the naive models."""
         seasons = {season_length(column) for column in max(self.held.learned, key=len).T[:20]} - {None}
         seasons |= {season for season in self.seasons if season < self.samples}
         candidates: list[tuple[str, dict[str, Any]]] = [("Mean", {}), ("Persistence", {})]
@@ -278,7 +278,7 @@ class Exploration:
             self._model(kind, parameters, "naive", 0)
 
     def _known(self, kind: str, parameters: dict[str, Any]) -> bool:
-        """Note what is tried; take it from the file of an earlier search where it stands there."""
+        """Record a trial; take it from the file of an earlier search if it is there."""
         if (kind, parameters) in self.tried:
             return True
         self.tried.append((kind, parameters))
@@ -297,7 +297,7 @@ class Exploration:
             write_trials(self.resume, self.data, self.trials)
 
     def _model(self, kind: str, parameters: dict[str, Any], family: str, weights: int) -> None:
-        """Fit one model that has no ridges to share, and score it."""
+        """Fit one model without shared ridges, and score it."""
         if self._known(kind, parameters):
             return
         began = time.process_time()
@@ -350,20 +350,20 @@ class Exploration:
         )
 
     def _cost(self, settings: dict[str, Any]) -> float:
-        """Return the seconds that a fit takes, by the operations of its factorisation."""
+        """Return the estimated seconds of a fit, by the operations of its factorisation."""
         rows = sum(map(len, self.held.learned))
         if settings.get("reach"):
             rows = min(rows * self.features, MOST_LOCAL)
         return float(6 * rows * self._terms(settings) ** 2 / _SPEED)
 
     def _terms(self, settings: dict[str, Any]) -> int:
-        """Count the functions of a model."""
+        """Return the number of functions of a model."""
         width = width_of(settings, self.features, self.driven)
         monomials = monomial_count(settings.get("directions") or width, settings.get("order", 1))
         return int(1 + width + monomials + settings.get("units", 0))
 
     def _smooth(self) -> None:
-        """Try the best few of a noisy series with smoothing."""
+        """Try the best few models of a noisy series with smoothing."""
         best = self._nonlinear_trials()
         if self.features > _NARROW or not self.noisy:
             return
@@ -372,7 +372,7 @@ class Exploration:
         fields = [trial for trial in best if trial.kind == "VectorField"][:3]
         maps = [trial for trial in best if trial.kind != "VectorField"][:6]
         until = self.spent() + _SMOOTHING_SHARE
-        # A vector field of few coefficients that is mediocre on noisy rows is often best on smoothed ones.
+        # A vector field of few coefficients that is mediocre on noisy rows is often best on smoothed rows.
         first = sorted(fields, key=lambda trial: trial.weights)[:1]
         rest = [trial for trial in shared + fields + maps if trial not in first]
         for trial in first + sorted(rest, key=lambda trial: trial.key):
@@ -390,22 +390,22 @@ class Exploration:
                 self._smoothed(trial.kind, settings | {"history": history})
 
     def _smoothed(self, kind: str, settings: dict[str, Any]) -> None:
-        """Try one model that smooths, if the time allows it and the last fit to all snapshots."""
+        """Try one model with smoothing, if there is time for it and for the last fit to all snapshots."""
         ahead = 1.0 + _RESCORED + _REFIT + _CALIBRATED
         if self.spent() + ahead * self._smoothing_cost(kind, settings) <= 1.0:
             self._model(kind, settings, _FIXED[kind](**settings).family, 0)
 
     def _smoothing_cost(self, kind: str, settings: dict[str, Any]) -> float:
-        """Return the share of the budget that a smoothing takes: as others of its kind did, or by its size."""
+        """Return the share of the budget for a smoothing: as for others of its kind, or by its size."""
         alike = [one for one in self._nonlinear_trials(smoothed=True) if one.kind == kind]
         size = sum(map(len, self.held.learned)) * self.features
         size = min(size, SMOOTHED) if settings.get("reach") else size
         terms = self._terms(settings) + (_STAGES * settings.get("units", 0) if kind == "VectorField" else 0)
-        # The normal equations have a band as wide as a window of all columns: wide series are dear.
+        # The normal equations have a band as wide as a window of all columns: wide series are expensive.
         span = (settings.get("delays", 1) - 1) * settings.get("stride", 1) + 1
         band = _BAND * (span * self.features) ** 2
         if settings.get("reach"):
-            # Few snapshots are smoothed: what every call costs counts for more, and the band is filled in part.
+            # Few snapshots are smoothed: the cost of each call matters more, and the band is only partly filled.
             band = _FIXED_BAND + _SPARSE * band
         guess = size * (_SMOOTHING_A_NUMBER + _SMOOTHING_A_TERM * terms + band)
         measured = (
@@ -433,10 +433,10 @@ class Exploration:
                 self._model("TDTF", settings | training, "TD-TF", 0)
 
     def preferred(self) -> tuple[Trial, list[Trial]]:
-        """Return the trial to take, and the simple ones that forecast about as well where it is simple itself."""
+        """Return the best trial, and the simple trials that forecast about as well if it is simple itself."""
         ranked = self._ranked()
         simple = [trial for trial in ranked if trial.family in SIMPLE]
-        # Rollouts of dear models from many starts would take more than is left.
+        # Rollouts of expensive models from many starts would exceed the remaining time.
         dear = _CONFIRMING * ranked[0].seconds > self.budget * (1.0 - self.spent())
         self.confirming = self.held.denser(1 if dear else DENSER, ranked[0].score)
         confirmed = _CONFIRMED_NOISY if self.noisy else _CONFIRMED
@@ -449,11 +449,11 @@ class Exploration:
         return best, [one for one in simple if one.score <= _NEAR * best.score][:_MEDIAN_OF]
 
     def _within(self, trial: Trial) -> float:
-        """Return the share that a trial loses of the steps that can be forecast, however long the horizon is."""
+        """Return the share of predictable steps that a trial loses, independent of the horizon."""
         return 1.0 - (1.0 - trial.score) / self.confirming.share
 
     def _rescored(self, trials: Sequence[Trial]) -> list[Trial]:
-        """Score trials again from more starts: of many that were tried, the best owes some of its score to luck."""
+        """Score trials again from more starts: the best of many trials owes part of its score to luck."""
         rescored: list[Trial] = []
         for trial in trials:
             ahead = (_REFIT + _CALIBRATED) * trials[0].seconds + _RESCORED * trial.seconds
@@ -467,7 +467,7 @@ class Exploration:
         return sorted(rescored, key=lambda trial: trial.key)
 
     def validated(self, trial: Trial) -> Forecaster:
-        """Return the model of a trial as it was scored: fitted to what is learned in the search."""
+        """Return the model of a trial as it was scored: fitted to the training part of the search."""
         model = self.fitted.get(self.trials.index(trial))
         if model is None:
             model = trial.build()
@@ -476,23 +476,23 @@ class Exploration:
 
 
 def attentive_settings(samples: int, longest: int) -> dict[str, Any] | None:
-    """Return settings of a TD-TF whose attention has many delays to pick among; None where few fit.
+    """Return settings of a TD-TF whose attention selects among many delays; None if few fit.
 
-    With a context of few numbers the units see what attention picks, and not the whole window: that is what a system
-    asks for whose state says which delay acts.
+    With a context of few numbers the units see the selection of the attention, and not the whole window: this suits a
+    system whose state determines the delay that acts.
     """
     delays = min(_MANY_DELAYS, longest, samples // 10)
     return None if delays < _LEAST_DELAYS else {"delays": delays, **_ATTENTIVE}
 
 
 def shared_settings(kind: str, parameters: dict[str, Any]) -> dict[str, Any]:
-    """Return what a TD-TF takes over from a fixed basis, also where that is a default: the two have others."""
+    """Return the settings that a TD-TF inherits from a fixed basis, even defaults: the two differ in these."""
     model = kind_of(kind)(**parameters)
     return {name: getattr(model, name) for name in SHARED}
 
 
 def _changed(model: BasisMap | VectorField) -> dict[str, Any]:
-    """Return the delays or the order of a model and whatever is not by default, without the ridge."""
+    """Return the delays or the order of a model and all settings that are not default, without the ridge."""
     always = "delays" if isinstance(model, BasisMap) else "order"
     defaults = type(model)().get_params(deep=False) | {always: None, "ridge": model.ridge}
     return {name: value for name, value in model.get_params(deep=False).items() if value != defaults[name]}

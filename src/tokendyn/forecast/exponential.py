@@ -1,4 +1,4 @@
-"""Exponential smoothing: level, trend and season that every new value corrects by a share of what it missed.
+"""Exponential smoothing: level, trend and season, each corrected by a share of the error of every new value.
 
 With the weights ``alpha, beta, gamma`` and the damping ``phi``, one column follows ::
 
@@ -23,24 +23,24 @@ from tokendyn.forecast.growth import half_slopes
 Trend = Literal["none", "linear", "damped", "theta"]
 TRENDS = ("none", "linear", "damped", "theta")
 
-#: The weights stay in the usual region, where old values count less and less: alpha and 1 - alpha - gamma at least
+#: The weights stay in the usual region, where older values have smaller weights: alpha and 1 - alpha - gamma at least
 #: this, ...
 _LEAST = 0.02
-#: ... beta at most alpha, and the damping within these bounds, for outside it is no trend, or one without damping.
+#: ... beta at most alpha, and the damping within these bounds, outside of which there is no trend, or no damping.
 _DAMPINGS = (0.8, 0.98)
 #: Steps of the search for the weights, each a share of its range: halved until the last one.
 _FIRST_STEP, _LAST_STEP = 0.2, 0.02
 #: Added to the normal equations, relative to their largest entry: level and season share a constant.
 _RIDGE = 1e-9
-#: Windows hold so many seasons at least, and snapshots a state at least, so that least squares determine the state.
+#: Least number of seasons in a window, and of snapshots for each state, so that least squares determine the state.
 _SEASONS = 2
 
 
 class ExponentialSmoothing(Forecaster):
-    """Level, trend and season of each column, smoothed with weights that make the one-step errors least.
+    """Level, trend and season of each column, smoothed with the weights of least one-step errors.
 
-    A forecast goes on from the state that fits the window best. Growth by factors: inside :class:`Logarithm`. Inputs
-    are not looked at.
+    A forecast starts from the state that fits the window best. For growth by factors use it inside :class:`Logarithm`.
+    Inputs are ignored.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class ExponentialSmoothing(Forecaster):
     period
         Snapshots of a season; 1 for none.
     window
-        Snapshots that a forecast looks back at: at least two seasons, and eight.
+        Number of snapshots that a forecast depends on: at least two seasons, and eight.
 
     Attributes
     ----------
@@ -94,7 +94,7 @@ class ExponentialSmoothing(Forecaster):
 
     @property
     def parameters_(self) -> int:
-        """Numbers that the fit set: weights, and drifts."""
+        """Number of fitted parameters: weights and drifts."""
         kinds = 1 + (self.trend in ("linear", "damped")) + (self.trend in ("damped", "theta")) + (self.period > 1)
         return self.n_features_ * kinds
 
@@ -123,7 +123,7 @@ class ExponentialSmoothing(Forecaster):
         return float(total)
 
     def _chosen(self, columns: list[np.ndarray]) -> Float[np.ndarray, " four"]:
-        """Return the weights of one column by a pattern search from several starts: few numbers, no derivative."""
+        """Return the weights of one column by a pattern search from several starts: few parameters, no derivative."""
         trended, seasonal = self.trend in ("linear", "damped"), self.period > 1
         free = [True, trended, self.trend == "damped", seasonal]
         cost_of: dict[tuple[float, ...], float] = {}
@@ -160,7 +160,7 @@ class ExponentialSmoothing(Forecaster):
         return alpha, beta, phi, (1.0 - _LEAST - alpha) * point[3] if self.period > 1 else 0.0
 
     def _prepare(self) -> None:
-        """Set the matrix that takes the window of each column to the state at its end."""
+        """Set the matrix from the window of each column to the state at its end."""
         trended = self.trend in ("linear", "damped")
         self._readers = np.stack([_reader(self.window, tuple(w), self.period, trended) for w in self.weights_])
 
@@ -198,7 +198,7 @@ class ExponentialSmoothing(Forecaster):
 def _smoothed(
     values: Float[np.ndarray, "rows columns"], weights: Sequence[float], period: int, trended: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return errors and last states, of the values from a first state of zero, and of zeros from each first state."""
+    """Return errors and last states: of the values from a first state of zero, and of zeros from each first state."""
     from tokendyn.forecast.exponential_kernels import smooth
 
     states = [0] + [1] * trended + (list(range(2, 2 + period)) if period > 1 else [])
@@ -230,6 +230,6 @@ def _squares(column: np.ndarray, weights: Sequence[float], period: int, trended:
 
 
 def _reader(window: int, weights: Sequence[float], period: int, trended: bool) -> Float[np.ndarray, "states window"]:
-    """Return the matrix from a window to the state behind it, from the first state of least squares."""
+    """Return the matrix from a window to the state after it, with the first state by least squares."""
     errors, last, responses, kept = _smoothed(np.eye(window), weights, period, trended)
     return np.asarray(last + kept @ _solve(responses, errors))

@@ -25,7 +25,7 @@ from tokendyn.words import counted
 
 Piece = tuple[slice, ...]
 
-#: Bytes of a table that are parsed, or read back, at a time.
+#: Number of bytes of a table that are parsed, or read back, at a time.
 _BLOCK = 16 * 2**20
 
 _MOST_NAMES = 1000  # of arrays whose shapes are looked at to find the one that is the field
@@ -40,13 +40,13 @@ class Field:
     shape
         ``(time, *space)``.
     read
-        Returns the piece with one slice for each axis, in any real type.
+        Callable that returns the piece for one slice of each axis, in any real type.
     source
-        Where it comes from, for messages.
+        Origin of the field, for messages.
     grid
-        Names, dimensions and coordinates of its space, where they are known; no mask.
+        Names, dimensions and coordinates of its space, if known; no mask.
     kept
-        Which points of space are no land: the others are NaN in every snapshot, and read as 0. None for all.
+        Which points of space are not land: the others are NaN in every snapshot, and read as 0. None for all.
     """
 
     shape: tuple[int, ...]
@@ -56,9 +56,9 @@ class Field:
     kept: np.ndarray | None = None
 
     def masked(self) -> "Field":
-        """Return the field with the points masked that are NaN in its first snapshot.
+        """Return the field with a mask of the points that are NaN in its first snapshot.
 
-        :meth:`piece` raises where a masked point holds a number later: such a field has a gap, and no land.
+        :meth:`piece` raises if a masked point holds a number later: such a field has a gap, not land.
         """
         first = np.asarray(self.read((slice(0, 1), *(slice(0, n) for n in self.shape[1:]))))[0]
         land = np.isnan(first) if first.dtype.kind == "f" else np.zeros(self.shape[1:], dtype=bool)
@@ -86,9 +86,9 @@ class Field:
         return values
 
     def pieces(self, most: int, *, over_time: bool) -> Iterator[Piece]:
-        """Yield slices that cover the field in pieces of at most ``most`` numbers where that is possible.
+        """Yield slices that cover the field in pieces of at most ``most`` numbers if possible.
 
-        ``over_time`` cuts time only; else time stays whole and space is cut, first axis first.
+        ``over_time`` splits only time; else time stays whole and space is split, first axis first.
         """
         if over_time:
             rows = max(most // max(int(np.prod(self.shape[1:])), 1), 1)
@@ -214,7 +214,7 @@ def joined(fields: Sequence[Field], source: str) -> Field:
 
 
 def _of_array(array: Any, source: str) -> Field:
-    """Return a field of anything that has a shape, a type, and slices."""
+    """Return a field from any object with a shape, a type, and slices."""
     if np.ma.isMaskedArray(array) or not (hasattr(array, "shape") and hasattr(array, "dtype")):
         array = plain_array(array)
     if array.dtype.kind not in "fiub":
@@ -227,7 +227,7 @@ def _of_array(array: Any, source: str) -> Field:
 
 
 def _pick(path: Path, names: list[str], variable: str | None) -> str:
-    """Return the name of the variable that is meant."""
+    """Return the name of the requested variable."""
     found = listing([repr(name) for name in names]) or "none"
     if variable is None and len(names) == 1:
         return names[0]
@@ -285,7 +285,7 @@ def _npz(path: Path, variable: str | None) -> Iterator[Field]:
 
 @contextmanager
 def _csv(path: Path, _: str | None) -> Iterator[Field]:
-    """Unpack a table to a raw file in pieces; a column named time or t, or of an index without a name, is no part."""
+    """Unpack a table to a raw file in pieces; a column named time or t, or an index without a name, is left out."""
     with tempfile.TemporaryDirectory() as folder:
         raw = Path(folder) / "field.raw"
         names = _unpack(path, raw)

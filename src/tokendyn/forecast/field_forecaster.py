@@ -1,4 +1,4 @@
-"""Forecasts of fields: a forecaster of the coefficients of their modes, as one model of the field."""
+"""Forecasts of fields: a forecaster of the coefficients of their modes, as a model of the field."""
 
 import time
 from collections.abc import Sequence
@@ -18,22 +18,22 @@ from tokendyn.forecast.ranks import AUTO
 from tokendyn.forecast.spectra import Spectrum
 from tokendyn.results import Result
 
-#: Columns beyond which a search reduces a series by POD first.
+#: Number of columns above which a search first reduces a series by POD.
 WIDE = 64
-#: Fields of more bytes are decomposed by the correlation of their snapshots, many times as fast as the SVD; the modes
-#: that it loses hold less than 1e-14 of the variance.
+#: Above this number of bytes a field is decomposed by the correlation of its snapshots, many times faster than by the
+#: SVD; the modes that are lost hold less than 1e-14 of the variance.
 _CHUNK = 2**24
-#: Attributes of the data of a member, which sees coefficients.
+#: Attributes of the data of a member; its data are coefficients.
 _COUNTS = ("n_features_", "n_inputs_", "window_length_")
 _RANGES = ("low_", "high_", "scale_")
 
 
 class FieldForecaster(Forecaster):
-    """A field by POD, and a forecaster of its coefficients: ``x = mean + c Phi``, and the member moves c.
+    """A field by POD with a forecaster of its coefficients: ``x = mean + c Phi``, where the member forecasts c.
 
-    The inner product of the modes weighs each point of a grid with a latitude by its cell area, and divides each of
-    several fields, or each of many plain columns, by its deviation (:class:`~tokendyn.forecast.pod.POD`). What the
-    modes leave out is lost: :attr:`kept_` says how much is kept.
+    The inner product of the modes weights each point of a grid with a latitude by its cell area, and divides each of
+    several fields, or each of many plain columns, by its deviation (:class:`~tokendyn.forecast.pod.POD`). The remainder
+    outside the modes is lost: :attr:`kept_` has the share that is kept.
 
     Parameters
     ----------
@@ -41,11 +41,11 @@ class FieldForecaster(Forecaster):
         Forecaster of the coefficients: a model that is not fitted, or its kind and parameters,
         ``["TDDMD", {"delays": 10}]``.
     modes
-        How many: a count, a share of the variance in (0, 1), or "auto" as in POD, and then at most ``most_modes``.
+        Number of modes: a count, a share of the variance in (0, 1), or "auto" as in POD, then at most ``most_modes``.
     most_modes
-        Bound of the automatic count.
+        Upper bound of the automatic count.
     areas
-        Weigh points by the cosine of their latitude, where there is one.
+        Weight points by the cosine of their latitude, if there is one.
     scale
         Divide several fields, or plain columns, by their deviation.
 
@@ -139,14 +139,14 @@ class FieldForecaster(Forecaster):
     def adopt(
         self, member: Forecaster, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray]
     ) -> "FieldForecaster":
-        """Take a forecaster that was fitted to the coefficients which :meth:`reduce` returned.
+        """Adopt a forecaster that was fitted to the coefficients from :meth:`reduce`.
 
         Parameters
         ----------
         member
             The forecaster.
         series, inputs
-            As they were given to :meth:`reduce`.
+            As for :meth:`reduce`.
         """
         self.member_, self.member = member, [type(member).__name__, member._parameter_record()]
         self.window_length_, self.fit_seconds_ = member.window_length_, member.fit_seconds_
@@ -193,13 +193,13 @@ class FieldForecaster(Forecaster):
         return {"member": [type(member).__name__, member._parameter_record()], **own}
 
     def _parameter_problems(self) -> list[str]:
-        """Return what is wrong with the parameters, those of the member included."""
+        """Return the faults of the parameters, including those of the member."""
         if not isinstance(self.member, Forecaster) and self.member[0] not in known_kinds():
             return [f"no kind of model is called {self.member[0]!r}"]
         return check_count("most_modes", self.most_modes) + self._template()._parameter_problems()
 
     def _window_length(self) -> int:
-        """Return that of the member."""
+        """Return the window length of the member."""
         return self._template()._window_length()
 
     def _fit(self, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray], progress: Progress) -> None:
@@ -220,7 +220,7 @@ class FieldForecaster(Forecaster):
         batch, span, _ = windows.shape
         reduced = self.pod_.transform(windows.reshape(batch * span, -1)).reshape(batch, span, -1)
         values, spread = self.member_._rollout(reduced, steps, inputs)
-        with np.errstate(over="ignore", invalid="ignore"):  # of what diverged
+        with np.errstate(over="ignore", invalid="ignore"):  # of diverged values
             fields = self.fields(values.reshape(batch * steps, -1)).reshape(batch, steps, -1)
             if spread is not None:
                 spread = np.sqrt(spread**2 @ self.pod_.modes_**2)

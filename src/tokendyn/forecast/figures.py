@@ -1,4 +1,4 @@
-"""Figures of forecasts and of what a fitted model does."""
+"""Figures of forecasts and of fitted models."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,11 +15,11 @@ from tokendyn.forecast.spectra import Spectrum
 from tokendyn.show.axes import line, new_figure, quiet
 from tokendyn.show.palette import INK, LEADER_COLOURS, NEUTRAL
 
-#: Features that get a panel of their own, and modes that are listed.
+#: Largest number of features with a panel, and of modes listed.
 MOST_PANELS, MOST_MODES = 4, 12
 #: Errors are drawn within these bounds.
 _LEAST, _MOST = 1e-16, 1e3
-#: Modes that contribute less than this share of the largest are not labelled, nor drawn one by one.
+#: Modes that contribute less than this share of the largest are neither labelled nor drawn one by one.
 _NEGLIGIBLE = 1e-6
 
 
@@ -37,9 +37,9 @@ def forecast_figure(
     Parameters
     ----------
     truth
-        What followed.
+        The snapshots that followed.
     forecasts
-        By name; a forecast that diverged may be shorter than the truth, or NaN behind its finite part.
+        Forecasts by name; a diverged forecast may be shorter than the truth, or NaN after its finite part.
     dt, names
         Time between rows; names of the features.
     scale
@@ -47,7 +47,7 @@ def forecast_figure(
     past
         The end of the window, drawn before time 0.
     half
-        Half the width of the bands of the first forecast; NaN where it is not known.
+        Half the width of the bands of the first forecast; NaN if unknown.
 
     Raises
     ------
@@ -83,15 +83,15 @@ def forecast_figure(
 
 
 def continued_figure(past: Mapping[str, Any], forecast: Mapping[str, Any], names: Sequence[str]) -> Figure:
-    """Draw the end of a series and what is forecast after it, a panel for each of the first columns.
+    """Draw the end of a series and its forecast, a panel for each of the first columns.
 
     Parameters
     ----------
     past, forecast
-        ``times`` and ``values`` (one row for each time) of both; of the forecast also ``lower`` and ``upper`` where it
+        ``times`` and ``values`` (one row for each time) of both; for the forecast also ``lower`` and ``upper`` if it
         has bands.
     names
-        Of the columns.
+        Names of the columns.
     """
     shown = min(len(names), MOST_PANELS)
     figure = new_figure(9.5, 0.6 + 1.5 * shown)
@@ -193,7 +193,7 @@ def modes_figure(spectrum: Spectrum, names: Sequence[str], *, unit: str | None =
 
 
 def attention_figure(reading: OrbitReading, dt: float, stride: int) -> Figure:
-    """Draw the attention over delays along the orbit, its mean, and how much each delay moves the prediction."""
+    """Draw the attention over delays along the orbit, its mean, and the effect of each delay on the prediction."""
     samples, delays = reading.attention.shape
     ages = stride * dt * np.arange(delays - 1, -1, -1)
     figure = new_figure(9.5, 3.6)
@@ -238,7 +238,7 @@ def local_eigenvalues_figure(
     Parameters
     ----------
     eigenvalues
-        Of :func:`tokendyn.forecast.local_eigenvalues`.
+        Result of :func:`tokendyn.forecast.local_eigenvalues`.
     linear
         ``TDDMD.spectrum().eigenvalues``.
     step
@@ -296,7 +296,7 @@ def share_figure(reading: OrbitReading, dt: float) -> Figure:
 
 
 def energy_figure(energies: Float[np.ndarray, " modes"]) -> Figure:
-    """Draw what each POD mode holds of the energy, and what the modes up to it leave.
+    """Draw the share of the energy in each POD mode, and the share outside the modes up to it.
 
     Parameters
     ----------
@@ -352,7 +352,7 @@ def _shade(axes: Axes, times: np.ndarray, values: np.ndarray, half: np.ndarray, 
 
 
 def _bound(axes: Axes, truth: Float[np.ndarray, " steps"]) -> None:
-    """Keep the truth legible where a forecast runs away."""
+    """Keep the truth legible if a forecast diverges."""
     low, high = float(truth.min()), float(truth.max())
     room = 0.6 * (high - low) or 1.0
     bottom, top = axes.get_ylim()

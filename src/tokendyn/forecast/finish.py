@@ -1,8 +1,7 @@
 """A finish on closed loops: Levenberg-Marquardt on all weights, over short rollouts instead of single steps.
 
-What a step misses returns through the window. The sensitivities of a rollout follow the recursion itself,
-``d x_{k+1} / d w = df/dw + sum_j df/dx_{k-js} d x_{k-js} / d w``, so that a rollout of p steps costs what p single
-steps do.
+The error of a step returns through the window. The sensitivities of a rollout follow the recursion itself, ``d x_{k+1}
+/ d w = df/dw + sum_j df/dx_{k-js} d x_{k-js} / d w``, so that a rollout of p steps costs the same as p single steps.
 """
 
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from tokendyn.forecast.network import forward, jacobian
 
 @dataclass(frozen=True)
 class Segments:
-    """Pieces of the training series: a window, what followed, and the inputs at it.
+    """Pieces of the training series: a window, the following snapshots, and their inputs.
 
     Attributes
     ----------
@@ -29,7 +28,7 @@ class Segments:
     truth
         (pieces, steps, features).
     drive
-        Inputs of each window on the way, (pieces, steps, delays, 2 inputs).
+        Inputs of each window along the rollout, (pieces, steps, delays, 2 inputs).
     """
 
     windows: Float[np.ndarray, "pieces window features"]
@@ -114,18 +113,18 @@ def closed_loop_equations(
 def finish(
     cell: Cell, segments: Segments, *, linear: bool, iterations: int, accept: Callable[[Cell, float], bool]
 ) -> Cell:
-    """Minimise the closed-loop cost; ``accept`` is called for each better cell and says whether to go on.
+    """Minimise the closed-loop cost; ``accept`` is called for each better cell and returns whether to continue.
 
     Parameters
     ----------
     cell
-        Where to start.
+        Cell to start from.
     segments
         The rollouts.
     linear
         Whether the linear part may move.
     iterations
-        At most so many steps that lower the cost.
+        Largest number of steps that lower the cost.
     """
     cost, damping = closed_loop_cost(cell, segments), 1e-3
     for _ in range(iterations):
@@ -151,7 +150,7 @@ def finish(
 
 
 def _own(cell: Cell, tokens: np.ndarray, *, linear: bool) -> Float[np.ndarray, "pieces features parameters"]:
-    """Return the derivative of one step by all weights, the window held."""
+    """Return the derivative of one step by all weights, with the window fixed."""
     pieces, delays, width = tokens.shape
     features, units = cell.readout.shape
     passed = forward(cell.network, tokens)

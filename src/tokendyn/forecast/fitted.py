@@ -1,4 +1,4 @@
-"""A forecaster that was fitted to a user's series: how well it does on what was held out, and its folder."""
+"""A forecaster fitted to a user's series, with its errors on held-out data and its folder."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -22,41 +22,41 @@ from tokendyn.runs.files import new_folder, write_json
 if TYPE_CHECKING:
     import pandas as pd
 
-#: How the linear model is called in the table of simple ones, its delays without a season, and the operations of its
-#: SVD at most.
+#: Name of the linear model in the table of simple models, its delays without a season, and the largest number of
+#: operations of its SVD.
 LINEAR, _DELAYS, _DEAREST = "TD-DMD", 10, 1e10
-#: Below this share of the error of the model the linear one is clearly better, if the model is not exact all the same.
+#: The linear model is clearly better below this share of the model's error, unless the model is exact as well.
 CLEARLY, EXACT = 0.9, 1e-3
-#: Skills below this are not written out.
+#: Skills below this are not printed in full.
 _LEAST_SHOWN = -99
 #: Errors below this, in standard deviations, are rounding.
 _ROUNDING = 1e-9
-#: Snapshots from which on a season is looked for.
+#: Least number of snapshots in which a season is sought.
 _SEASONAL = 16
 _UNVALIDATED = "; the series is too short for a validation part, so nothing says whether the nonlinear part is worth it"
 
 
 @dataclass(frozen=True)
 class FittedForecaster(Result):
-    """A forecaster, and what its closed loop is worth on what it did not learn from.
+    """A forecaster with the errors of its closed loop on held-out data.
 
     Attributes
     ----------
     model
-        Fitted to the part that was not held out.
+        Model fitted to the part that was not held out.
     source
-        Name of the file that the series came from.
+        Name of the file of the series.
     series
-        ``time``, ``columns``, ``inputs``, ``dt``, ``series`` and ``fill`` of the series: what a forecast of the same
-        table needs to know.
+        ``time``, ``columns``, ``inputs``, ``dt``, ``series`` and ``fill`` of the series, needed for a forecast of the
+        same table.
     task
-        What was held out; None when the model learned from everything.
+        The held-out part; None if the model learned from all data.
     held_out
         Its closed-loop forecasts from the starts of the task.
     simple
-        Closed-loop error of simple models from the same starts, by name.
+        Closed-loop errors of simple models from the same starts, by name.
     account
-        What a search tried, and why it chose this model; empty without a search.
+        The trials of a search, and the reason for its choice; empty without a search.
     """
 
     model: Forecaster
@@ -73,18 +73,18 @@ class FittedForecaster(Result):
         return "completed"
 
     def record(self) -> dict[str, Any]:
-        """Return what is kept beside the model: the series, and the error on what was held out."""
+        """Return the facts saved with the model: the series, and the error on the held-out part."""
         held_out = None if self.held_out is None else plain(self.held_out.numbers())
         return {**self.series, "source": self.source, "held_out": held_out}
 
     def summary(self) -> dict[str, Any]:
-        """Return kind of the model, course of its training, series, and error on what was held out, as JSON values."""
+        """Return kind of the model, history of its training, series, and error on the held-out part, as JSON values."""
         training = getattr(self.model, "training_", None)
         head = {"status": self.status, "model": type(self.model).__name__, "training": plain(training or {})}
         return {**head, **self.record()}
 
     def describe(self) -> list[str]:
-        """Return why this model, how long the fit took, and its error beside that of simple models."""
+        """Return the reason for the model, the time of the fit, and its error beside those of simple models."""
         lines = self.account.splitlines()
         lines.append(f"fitted {type(self.model).__name__} in {self.model.fit_seconds_:.1f} s{self._validation()}")
         if getattr(self.model, "hint_", ""):
@@ -96,7 +96,7 @@ class FittedForecaster(Result):
         return lines
 
     def _comparison(self, own: float) -> list[str]:
-        """Return a table of the errors of simple models from the same starts, and a warning where one is as good."""
+        """Return a table of the errors of simple models from the same starts, and a warning if one is as good."""
         width = max(map(len, self.simple)) + 2
         lines = [f"{'from the same starts':<{width}} {'error':>9}  skill of the model against it"]
         lines += [
@@ -112,7 +112,7 @@ class FittedForecaster(Result):
         return lines
 
     def _validation(self) -> str:
-        """Say what validation preferred in training, if there was any."""
+        """Return the result of validation in training, if there was any."""
         record = getattr(self.model, "training_", None)
         if record is None:
             return ""
@@ -124,7 +124,7 @@ class FittedForecaster(Result):
         return f"; validation error of one step {record['error']:.3g}"
 
     def errors(self) -> dict[str, float]:
-        """Return the closed-loop errors of the model and of simple ones by name; empty if nothing was held out."""
+        """Return the closed-loop errors of the model and of simple ones by name; empty without a held-out part."""
         own = {} if self.held_out is None else {type(self.model).__name__: self.held_out.nrmse}
         return {**own, **self.simple}
 
@@ -140,16 +140,16 @@ class FittedForecaster(Result):
         return Bars(list(errors), list(errors.values()), "closed-loop error (standard deviations)")
 
     def save(self, folder: str | Path, *, figures: bool = False, command: str = "", overwrite: bool = False) -> None:
-        """Write the model with what is known of its data; ``tokendyn.load`` reads the model.
+        """Write the model with the facts of its data; ``tokendyn.load`` reads the model.
 
         Parameters
         ----------
         folder
-            Folder that appears when it is whole.
+            Folder to write; it appears only when it is complete.
         figures
-            Also write figures and ``report.html``, where something was held out.
+            Also write figures and ``report.html``, if there is a held-out part.
         command
-            The command that repeats it, for the record.
+            Command that repeats the fit, for the record.
         overwrite
             Replace an existing folder.
 
@@ -185,7 +185,7 @@ def _write_page(
 
 
 def skill(own: float, other: float) -> float:
-    """Return ``1 - own / other``: 1 without error, 0 for a model as good as the other, negative for a worse one.
+    """Return ``1 - own / other``: 1 without error, 0 for a model as good as the other, negative for a worse model.
 
     Errors at the level of rounding count as equal.
     """
@@ -197,15 +197,15 @@ def skill(own: float, other: float) -> float:
 
 
 def shown(value: float) -> str:
-    """Return a skill for a table; against a model that is exact it would fill the line."""
+    """Return a skill for a table; it is shortened when the other model is exact."""
     return f"{value:.3f}" if value > _LEAST_SHOWN else f"< {_LEAST_SHOWN}"
 
 
 def simple_errors(task: Task, season: int | None = None) -> dict[str, float]:
-    """Return the closed-loop errors of the last snapshot, the mean, where there is one the last season, and TD-DMD.
+    """Return the closed-loop errors of the last snapshot, the mean, the last season (if there is one), and TD-DMD.
 
-    TD-DMD looks at a season and one snapshot, or without a season at ten snapshots. A model that cannot be fitted to
-    the series, or is too large for a comparison on the way, is left out. By default the season is that of the first
+    TD-DMD uses a season and one more snapshot as delays, or without a season ten snapshots. A model is left out if it
+    cannot be fitted to the series, or is too large for a quick comparison. By default the season is that of the first
     column.
     """
     first = task.train[0].values

@@ -1,8 +1,8 @@
 """Compiled Runge-Kutta of fitted vector fields, one orbit after another.
 
-``C`` is (terms, outputs): 1, the columns h of a site, their monomials, units. ``near`` is (sites, columns): which state
-variables a site sees, the number of variables standing for a zero. ``parent`` and ``column`` say that value
-``columns + m`` is value ``parent[m]`` times ``h[column[m]]``. Plain Python outside numba: the functions carry no
+``C`` is (terms, outputs): 1, the columns h of a site, their monomials, units. ``near`` is (sites, columns): the state
+variables in the window of a site, with the number of variables standing for a zero. ``parent`` and ``column`` define
+value ``columns + m`` as value ``parent[m]`` times ``h[column[m]]``. Plain Python outside numba: the functions carry no
 annotations because numba compiles them.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
 
-#: What the compiled functions call them.
+#: Numbers of the activations in the compiled functions.
 ACTIVATIONS = {"sin": 0, "tanh": 1, "hinge": 2}
 #: A normalised state beyond this has diverged.
 LIMIT = 1e6
@@ -48,10 +48,10 @@ def slope(out, x, C, near, parent, column, W, b, activation, value):
 
 @_compiled
 def flow(orbit, states, C, near, parent, column, W, b, activation, substeps, truth, weight, stop):
-    """Write the orbits of all fits from all states, each until it leaves the limit or has missed the truth.
+    """Write the orbits of all fits from all states, each until it exceeds the limit or has lost the truth.
 
-    ``orbit`` is (fits, batch, steps, features) and holds NaN; ``truth`` is (batch, steps, features), or empty, and
-    ``weight`` what differences of each feature are multiplied by before their root mean square is compared with
+    ``orbit`` is (fits, batch, steps, features) and filled with NaN; ``truth`` is (batch, steps, features), or empty,
+    and ``weight`` is the factor of the differences of each feature before their root mean square is compared with
     ``stop``.
     """
     fits, batch, steps, features = orbit.shape

@@ -1,6 +1,7 @@
-"""Forecasts of one or several series of a table: as sentences, as a table, as the CSV file that users read on."""
+"""Forecasts of one or several series of a table: as sentences, as a table, as a CSV file."""
 
 import csv
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,15 +23,17 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-#: Rows of a series that a summary holds, for a picture.
+#: Number of rows of a series in a summary, for a figure.
 _SHOWN = 1000
-#: Title of a NetCDF file, by which it is known again.
+#: Title of a NetCDF file, which identifies it.
 _TITLE = "Forecast by tokendyn"
+#: Digits of times that are numbers, at least and at most, and those of a step.
+_DIGITS, _MOST_DIGITS, _STEP_DIGITS = 12, 17, 4
 
 
 @dataclass(frozen=True)
 class Forecasts(Result, kind="forecasts"):
-    """Closed-loop forecasts that go on where series end.
+    """Closed-loop forecasts from the ends of series.
 
     Attributes
     ----------
@@ -39,13 +42,13 @@ class Forecasts(Result, kind="forecasts"):
     past
         The end of each series.
     steps
-        Snapshots that were asked for.
+        Number of snapshots requested.
     source
-        Name of the file that the series came from.
+        Name of the file of the series.
     time
         Name of the column of times.
     series
-        Column that tells several series apart; None for one series.
+        Column that separates several series; None for one series.
     provenance
         Versions, machine kind, wall time.
     """
@@ -62,12 +65,12 @@ class Forecasts(Result, kind="forecasts"):
 
     @property
     def status(self) -> str:
-        """``"diverged"`` or ``"left range"`` when a forecast did, else ``"completed"``."""
+        """``"diverged"`` or ``"left range"`` if any forecast did, else ``"completed"``."""
         statuses = {forecast.status for forecast in self.forecasts}
         return next((status for status in ("diverged", "left range") if status in statuses), "completed")
 
     def summary(self) -> dict[str, Any]:
-        """Return how the forecasts ended, and past and forecasts thinned for a picture, as JSON values."""
+        """Return the status of the forecasts, and past and forecasts thinned for a figure, as JSON values."""
         facts: dict[str, Any] = {
             "status": self.status, "finite_steps": min(forecast.finite_steps for forecast in self.forecasts),
             "steps": self.steps, "schema": PREDICTION_SCHEMA, "schema_version": 1, "source": self.source,
@@ -82,7 +85,7 @@ class Forecasts(Result, kind="forecasts"):
         return facts | ({"series": len(self.past)} if self.series else {})
 
     def describe(self) -> list[str]:
-        """Return where the forecasts begin and how long they are, or where which of them diverged."""
+        """Return start and length of the forecasts, or the steps at which some of them diverged."""
         lines = []
         for past, forecast in self._pairs():
             of = f"{self.series} {past.label}: " if self.series else ""
@@ -109,7 +112,7 @@ class Forecasts(Result, kind="forecasts"):
         return names + [f"{name}_spread" for name in self.past[0].names if self.forecasts[0].spread is not None]
 
     def rows(self) -> Iterator[list[Any]]:
-        """Yield one row for each step of each series, as :meth:`header` names its cells."""
+        """Yield one row for each step of each series, with the columns of :meth:`header`."""
         for past, forecast in self._pairs():
             values = [forecast.values]
             if forecast.lower is not None and forecast.upper is not None:
@@ -122,7 +125,7 @@ class Forecasts(Result, kind="forecasts"):
                 yield [*label, stamp, *map(float, row)]
 
     def table(self) -> "pd.DataFrame":
-        """Return one row for each step of each series, as the CSV file has them."""
+        """Return one row for each step of each series, as in the CSV file."""
         import pandas as pd
 
         table = pd.DataFrame(list(self.rows()), columns=self.header())
@@ -140,7 +143,7 @@ class Forecasts(Result, kind="forecasts"):
     def write_csv(self, stream: IO[str], line_end: str = "\n") -> None:
         """Write the table as CSV text, with every digit; text that a spreadsheet would compute is escaped.
 
-        Cells of bands behind the horizon that was calibrated are empty.
+        Cells of bands beyond the calibrated horizon are empty.
         """
         writer = csv.writer(stream, lineterminator=line_end)
         writer.writerow(map(safe_cell, self.header()))
@@ -148,7 +151,7 @@ class Forecasts(Result, kind="forecasts"):
             writer.writerow([_cell(cell) for cell in row])
 
     def to_csv(self, file: str | Path, *, overwrite: bool = False) -> None:
-        """Write the table to a CSV file that appears when it is whole.
+        """Write the table to a CSV file, which appears only when it is complete.
 
         Parameters
         ----------
@@ -191,7 +194,7 @@ class Forecasts(Result, kind="forecasts"):
             netcdf_of(self.forecasts[0]).to_netcdf(temporary, engine="h5netcdf")
 
     def _bands(self) -> str:
-        """Say what the bands are meant to hold, and where they end."""
+        """Return the level of the bands, and the step at which they end."""
         forecast = self.forecasts[0]
         if forecast.level is None or forecast.lower is None:
             return ""
@@ -209,7 +212,7 @@ def is_forecast(file: Path, header: Sequence[str]) -> bool:
 
 
 def netcdf_of(forecast: Forecast) -> "xr.Dataset":
-    """Return a forecast as a Dataset: its fields, or a variable for each column, with the bands beside them."""
+    """Return a forecast as a Dataset: its fields, or a variable for each column, with the bands as variables."""
     whole = _dataset(forecast, forecast.values)
     names = [str(name) for name in whole.data_vars]
     ends = full_band_names(names)
@@ -245,23 +248,31 @@ def is_netcdf(file: Path) -> bool:
 
 
 def stamps(times: np.ndarray, series: Snapshots) -> list[str]:
-    """Return times as they are written: dates where the series has dates."""
+    """Return times as written to the file: dates if the series has dates."""
     from tokendyn.data.snapshots import dates_after
 
     if series.epoch is None:
-        return [f"{time:.12g}" for time in times]
+        # Enough digits to tell steps apart: milliseconds since 1970 have thirteen before the point.
+        wanted = math.log10(max(float(np.abs(times).max(initial=0.0)) / series.dt, 1.0)) + _STEP_DIGITS
+        return [_digits(float(time), min(max(math.ceil(wanted), _DIGITS), _MOST_DIGITS)) for time in times]
     return dates_after(times, series.epoch, series.calendar)
 
 
+def _digits(time: float, digits: int) -> str:
+    """Return a time with some digits; whole numbers without an exponent."""
+    text = f"{time:.{digits}g}"
+    return f"{time:.0f}" if "e+" in text and time == round(time) and abs(time) < 10**_MOST_DIGITS else text
+
+
 def _cell(value: Any) -> str:
-    """Return a cell of the CSV file; a number that is not known is empty."""
+    """Return a cell of the CSV file; an unknown number is empty."""
     if isinstance(value, float):
         return "" if np.isnan(value) else repr(value)
     return str(safe_cell(value))
 
 
 def _thinned_bands(forecast: Forecast) -> dict[str, Any]:
-    """Return the bands at the steps that :func:`_thinned` keeps; None where they are not known."""
+    """Return the bands at the steps that :func:`_thinned` keeps; None if unknown."""
     assert forecast.lower is not None
     assert forecast.upper is not None
     every = max(len(forecast.values) // _SHOWN, 1)

@@ -1,7 +1,8 @@
-"""In which form a series was given, so that its forecast comes back in the same form: index, dates, names, coordinates.
+"""The form of a series, so that its forecast has the same form: index, dates, names, coordinates.
 
-Arrays are given back as arrays, a DataFrame with a DatetimeIndex as one whose dates go on, xarray objects with their
-coordinates, :class:`~tokendyn.data.snapshots.Snapshots` as Snapshots. pandas and xarray are imported only when used.
+A forecast of an array is an array; of a DataFrame with a DatetimeIndex, a DataFrame whose dates continue; of an xarray
+object, an xarray object with its coordinates; of :class:`~tokendyn.data.snapshots.Snapshots`, Snapshots. pandas and
+xarray are imported only when used.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,7 +41,7 @@ _SAME_STEP = 1e-3
 
 @dataclass(frozen=True)
 class TimeAxis:
-    """The times of a series, as far as their continuation needs them.
+    """The times of a series, as needed for their continuation.
 
     Attributes
     ----------
@@ -50,11 +51,11 @@ class TimeAxis:
     last
         The last time: a number, or a date or period as text.
     step
-        Between two times: a number; of dates and durations, seconds; None where ``frequency`` says it.
+        Between two times: a number; of dates and durations, seconds; None if ``frequency`` defines it.
     frequency
-        Of dates and periods, in the words of pandas.
+        Frequency of dates and periods, in the notation of pandas.
     name, zone
-        Name of the index, and time zone of its dates; of dates of cftime, their calendar.
+        Name of the index, and time zone of its dates; for dates of cftime, their calendar.
     """
 
     kind: Literal["row", "number", "date", "period", "duration", "calendar", "model"]
@@ -95,20 +96,20 @@ class TimeAxis:
 
 @dataclass(frozen=True)
 class Form:
-    """What a series was, beside its numbers.
+    """The form of a series, without its numbers.
 
     Attributes
     ----------
     kind
-        Of the object.
+        Kind of the object.
     names
-        Of the features; empty where they had none.
+        Names of the features; empty if they had none.
     axis
-        Of the times.
+        The times.
     dt
-        The time step that the series itself states; None when it states none.
+        The time step of the series; None if the series does not have one.
     extra
-        What the kind needs besides, as JSON values.
+        Further data of the kind, as JSON values.
     grid
         The fields that the features are points of; None for plain columns.
     """
@@ -121,7 +122,7 @@ class Form:
     grid: Grid | None = None
 
     def index(self, times: Float[np.ndarray, " steps"]) -> "pd.Index[Any]":
-        """Return the index after the series, or the times since its last snapshot when it has none of its own."""
+        """Return the index after the series, or the times since its last snapshot if it has no index."""
         import pandas as pd
 
         if self.axis is None:
@@ -145,7 +146,7 @@ class Form:
         return seasons_of(None, self.dt) if self.axis.kind == "date" else ()
 
     def given_back(self, values: Float[np.ndarray, "steps features"], times: Float[np.ndarray, " steps"]) -> Any:
-        """Return forecast values as what the series was."""
+        """Return forecast values in the form of the series."""
         if self.kind == "array":
             return values if self.grid is None else self.grid.whole(values)[0]
         if self.kind == "snapshots":
@@ -184,7 +185,7 @@ class Form:
 
     @classmethod
     def read(cls, record: Mapping[str, Any]) -> "Form":
-        """Return what :meth:`record` gave; TypeError or KeyError where it does not fit."""
+        """Return the form of a :meth:`record`; raise TypeError or KeyError if it does not fit."""
         axis = record["axis"]
         extra = dict(record["extra"])
         grid = None if record.get("grid") is None else Grid.read(record["grid"])
@@ -201,11 +202,11 @@ class Opened:
     Attributes
     ----------
     values
-        What was given, with arrays in place of tables.
+        The given series, with arrays instead of tables.
     inputs
-        Known inputs that came with it; None where there were none.
+        Known inputs of the series; None if there were none.
     form
-        Of the only series, or of the last of several; kind ``"array"`` for plain arrays.
+        Form of the only series, or of the last of several; kind ``"array"`` for plain arrays.
     """
 
     values: Any
@@ -214,7 +215,7 @@ class Opened:
 
 
 def open_series(series: Any) -> Opened:
-    """Return series as arrays with their form; what is no table, xarray, Snapshots or field is passed on as it is.
+    """Return series as arrays with their form; what is not a table, xarray, Snapshots or field is passed on unchanged.
 
     Raises
     ------
@@ -230,12 +231,12 @@ def open_series(series: Any) -> Opened:
 
 
 def open_window(window: Any, trained: Form, what: str = "window") -> Opened:
-    """Return a window as an array whose columns are those of the training, by their names where both have some.
+    """Return a window as an array with the columns of the training, matched by name if both have names.
 
     Raises
     ------
     BadInputError
-        As :func:`open_series`; if a column of the training is missing, or the time step is another one.
+        As :func:`open_series`; if a column of the training is missing, or the time step differs.
     """
     if not _known(window):
         return Opened(window, None, Form("array", trained.names))
@@ -260,7 +261,7 @@ def open_window(window: Any, trained: Form, what: str = "window") -> Opened:
     extra = opened.form.extra if columns is None else {**opened.form.extra, "columns": [columns[k] for k in places]}
     grid = opened.form.grid
     if grid is not None and trained.grid is not None:
-        # The mask is that of the training; a field that holds more variables takes the whole grid of the training.
+        # The mask is that of the training; a field with more variables takes the whole grid of the training.
         same = grid.points == trained.grid.points
         grid = replace(grid, kept=trained.grid.kept) if same else trained.grid
     form = replace(opened.form, names=trained.names, extra=extra, grid=grid)
@@ -268,7 +269,7 @@ def open_window(window: Any, trained: Form, what: str = "window") -> Opened:
 
 
 def _known(series: Any) -> bool:
-    """Return whether a series has a form beside its numbers; an array does where it is a field ``(time, *space)``."""
+    """Return whether a series has a form beside its numbers; an array has one if it is a field ``(time, *space)``."""
     if isinstance(series, np.ndarray):
         return series.ndim > 2
     return isinstance(series, Snapshots) or type(series).__module__.split(".")[0] in ("pandas", "xarray")
@@ -300,7 +301,7 @@ def _open_frame(table: Any, what: str) -> Opened:
     frame = frame.infer_objects()
     marked = [name for name in frame.columns if str(name).lower() in TIME_NAMES] or _likely_times(frame)
     if marked and len(frame.columns) > 1:
-        # As in the readers; dates that are text become dates.
+        # As in the readers; text with dates becomes dates.
         frame = frame.set_index(marked[0])
         if frame.index.dtype.kind not in "iufMm" and not hasattr(frame.index, "freq"):
             frame.index = _dates(frame.index, what, str(marked[0]))
@@ -324,7 +325,7 @@ def _open_frame(table: Any, what: str) -> Opened:
 
 
 def _likely_times(frame: Any) -> list[Any]:
-    """Return the column of a usual name that holds dates, or numbers that grow; none where the index holds dates."""
+    """Return the column of a usual name that holds dates, or numbers that grow; none if the index holds dates."""
     if frame.index.dtype.kind == "M" or hasattr(frame.index, "freq") or not frame.columns.is_unique:
         return []
     lower = {str(name).strip().lower(): name for name in frame.columns}
@@ -342,7 +343,7 @@ def _dates(index: Any, what: str, name: str) -> Any:
 
 
 def _open_xarray(table: Any, what: str, *, masking: bool) -> Opened:
-    """Open a DataArray or a Dataset: the dimension ``time`` or ``t``, else one of dates, else the first, is time."""
+    """Open a DataArray or a Dataset: time is the dimension ``time`` or ``t``, else one of dates, else the first."""
     time = time_dimension(table.dims, table.coords)
     if time is None:
         raise BadInputError(f"{what} has no dimension; expected values over time")
@@ -392,7 +393,7 @@ def _axis_of(index: Any, what: str) -> tuple[TimeAxis, float | None]:  # noqa: P
 
 
 def _dated_axis(index: "pd.DatetimeIndex", what: str, name: str | None) -> tuple[TimeAxis, float | None]:
-    """Return the axis of dates: by their frequency where they have one, as calendar months do, else by equal steps."""
+    """Return the axis of dates: by their frequency if they have one, as calendar months do, else by equal steps."""
     if index.isna().any():
         raise BadInputError(f"{what}: some times are no dates (NaT); remove or repair these rows")
     zone = None if index.tz is None else str(index.tz)
@@ -422,7 +423,7 @@ def _model_axis(index: Any, what: str, name: str | None) -> tuple[TimeAxis, floa
 
 
 def _uniform_step(times: np.ndarray, what: str) -> float:
-    # fit has no option that fills, as the readers have: a table is filled before.
+    # fit has no fill option, unlike the readers: a table must be filled before.
     _, _, step, problems = check_times(times, remedy="fill them first, in pandas by asfreq and interpolate")
     if problems:
         raise BadInputError.first_of(f"the times of {what}", problems, "problems")
@@ -430,7 +431,7 @@ def _uniform_step(times: np.ndarray, what: str) -> float:
 
 
 def joined_inputs(known: np.ndarray | None, inputs: Any, steps: int) -> Any:
-    """Return the inputs of the last window and those of the horizon together, where only the latter were given."""
+    """Return the inputs of the last window and of the horizon together, if only the latter were given."""
     if inputs is None or known is None:
         return inputs
     ahead = np.asarray(inputs)
@@ -448,5 +449,5 @@ def plain_inputs(inputs: Any) -> Any:
 
 
 def names_of(form: Form, features: int) -> Sequence[str]:
-    """Return the names of the features, ``x0, x1, ...`` where they have none."""
+    """Return the names of the features, ``x0, x1, ...`` if they have none."""
     return form.names if len(form.names) == features else [f"x{number}" for number in range(features)]

@@ -1,4 +1,4 @@
-"""Functions of a window that training leaves alone, and their least squares for many ridges at once."""
+"""Fixed functions of a window, and their least squares for many ridges at once."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from jaxtyping import Float
 from tokendyn.errors import BadInputError
 from tokendyn.forecast.monomials import Monomials
 
-#: Principal directions of the windows that units see at most.
+#: Largest number of principal directions of the windows for units.
 DIRECTIONS = 16
-#: Rows that are enough to find the principal directions of the windows.
+#: Number of rows that suffices for the principal directions of the windows.
 _SAMPLED = 3000
-#: A ridge of zero would divide by singular values that are rounding.
+#: A ridge of zero would divide by singular values at the level of rounding.
 _LEAST_RIDGE = 1e-30
 
 _ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -32,7 +32,7 @@ class Basis:
     Attributes
     ----------
     projection
-        ``P``, (width, directions): principal directions that the monomials see; None for the window itself.
+        ``P``, (width, directions): principal directions for the monomials; None for the window itself.
     monomials
         Orders 2 and more.
     weights, bias
@@ -86,15 +86,15 @@ def principal_directions(
     """Return the principal directions of windows, the widest first, and the standard deviation along each."""
     sample = rows[:: max(len(rows) // _SAMPLED, 1)]
     _, values, axes = np.linalg.svd(sample - sample.mean(axis=0), full_matrices=False)
-    # Directions of no width are divided by: a floor keeps what is rounding from becoming infinite.
+    # The floor prevents a division by zero for directions without width.
     return axes, np.maximum(values / np.sqrt(len(sample)), 1e-12 * max(float(values[0]), 1e-300))
 
 
 def unit_scales(deviations: Float[np.ndarray, " directions"], activation: str) -> tuple[np.ndarray, float]:
-    """Return what the coordinates of units are divided by, and the deviation of the weights on them.
+    """Return the divisors of the coordinates of units, and the deviation of the weights on them.
 
-    Sin units divide all coordinates by the deviation of the first: delays that are nearly collinear then stay small, as
-    they are. Tanh units take the geometric mean of the first and their own, and weights of half the size.
+    Sin units divide all coordinates by the deviation of the first: for nearly collinear delays the others then stay
+    small, as they are. Tanh units take the geometric mean of the first and their own, and weights of half the size.
     """
     seen = deviations[:DIRECTIONS]
     if activation == "sin":
@@ -127,7 +127,7 @@ def draw_basis(
     activation: str,
     rng: np.random.Generator,
 ) -> Basis:
-    """Return the functions of windows: monomials to ``order``, of some principal directions or of all, and units."""
+    """Return the functions of windows: monomials to ``order``, of directions or of the whole window, and units."""
     width = rows.shape[1]
     projection, weights, bias = None, np.empty((0, width)), np.empty(0)
     if units or directions:
@@ -153,7 +153,7 @@ class Fits:
     coefficients
         Of the step ``x_{k+1} - x_k`` in normalised units.
     residuals
-        Root mean square of what each solution misses in training.
+        Root mean square residual of each solution in training.
     """
 
     basis: Basis
@@ -170,7 +170,7 @@ def solve_ridges(
     """Return the minimisers of ``|Y - F B|^2 + ridge samples |S B|^2`` for every ridge, S the scale of each column.
 
     The columns are divided by their root mean square, factored once by QR and an SVD of R, and each ridge then costs
-    a product: ``B = S^-1 V diag(s / (s^2 + ridge samples)) U^T Q^T Y``.
+    one product: ``B = S^-1 V diag(s / (s^2 + ridge samples)) U^T Q^T Y``.
 
     Parameters
     ----------
@@ -181,7 +181,7 @@ def solve_ridges(
 
     Returns
     -------
-    The solutions, and the root mean square of what each misses.
+    The solutions, and the root mean square residual of each.
 
     Raises
     ------
@@ -192,7 +192,7 @@ def solve_ridges(
     scale = np.sqrt((columns**2).mean(axis=0))
     scale[scale == 0] = 1.0
     columns /= scale
-    # LAPACK prints to the terminal of its own where a number is not finite.
+    # LAPACK itself prints to the terminal if a number is not finite.
     if not (np.isfinite(columns).all() and np.isfinite(targets).all()):
         raise BadInputError("functions of the windows are too large to be numbers; use a lower order")
     total = float((targets**2).sum())

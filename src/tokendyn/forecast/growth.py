@@ -1,11 +1,11 @@
-"""How fast a series grows: by steps, and by factors."""
+"""The growth of a series: by steps, and by factors."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
 
-#: Logarithm of the largest factor that growth is taken for; by the bounds of forecasts more is a divergence.
+#: Logarithm of the largest growth factor; by the bounds of forecasts, a larger one is a divergence.
 _MOST = 100.0
 
 
@@ -17,9 +17,9 @@ def half_slopes(series: Sequence[np.ndarray]) -> Float[np.ndarray, " features"]:
 
 
 def growths_of(series: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the growth of the logarithm in a step, the lesser of whole series and second halves; 0 without any.
+    """Return the growth of the logarithm in a step, the smaller of whole series and second half; 0 without growth.
 
-    Steps of equal size grow by ever smaller factors, so that the second half tells them from growth by factors.
+    Steps of equal size are ever smaller factors, so the second half separates them from growth by factors.
     """
     growths = np.zeros(series[0].shape[1])
     signs = {+1: np.all([(one > 0.0).all(axis=0) for one in series], axis=0)}
@@ -36,5 +36,5 @@ def growths_of(series: Sequence[np.ndarray]) -> np.ndarray:
 def growth_factors(
     growths: Float[np.ndarray, " features"], steps: Int[np.ndarray, " steps"]
 ) -> Float[np.ndarray, "steps features"]:
-    """Return by which factor each column grows in so many steps, at most ``e^100``."""
+    """Return the growth factor of each column over a number of steps, at most ``e^100``."""
     return np.asarray(np.exp(np.minimum(np.multiply.outer(steps, growths), _MOST)))

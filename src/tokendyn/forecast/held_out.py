@@ -1,4 +1,4 @@
-"""What is held out of a user's series, and how a model does on it in closed loop."""
+"""The held-out part of a user's series, and closed-loop errors of a model on it."""
 
 import math
 from collections.abc import Sequence
@@ -23,28 +23,30 @@ THRESHOLD = 0.4
 
 @dataclass(frozen=True)
 class HeldOut(Numbers, kind="held-out"):
-    """Closed-loop forecasts from several starts, and what they are worth.
+    """Closed-loop forecasts from several starts, with their errors.
 
     Attributes
     ----------
     nrmse, worst
-        Median and largest over the starts of the root mean square error, in standard deviations of the training data;
-        infinite where a rollout diverged.
+        Median and largest over the starts of the root mean square error, in standard deviations of the training data
+        (of fields in that of the whole field, over its area); infinite where a rollout diverged.
     valid_time, lower, upper
         Quartiles of the time until the error first exceeds :data:`THRESHOLD`, in the unit of the times.
     diverged, starts, horizon
-        Forecasts that diverged, all forecasts, and the steps of each.
+        Number of diverged forecasts, of all forecasts, and of the steps of each.
     forecasts, truths
-        ``(starts, time, features)``; NaN behind a divergence.
+        ``(starts, time, features)``; NaN after a divergence.
     dated
         Whether the times were dates, and the unit of time is the second.
     calendar
-        Of dates at the steps of a calendar, its name; the unit of time is its step then.
+        Name of the calendar if dates have calendar steps; the unit of time is then its step.
     coverage
-        Share of the truth that the model's bands of 90 % hold, as far as they are calibrated; NaN without bands, or
-        where they were calibrated without refits. A forecast that diverged has no band behind its end.
+        Share of the truth inside the model's bands of 90 %, as far as they are calibrated; NaN without bands, or if
+        they were calibrated without refits. A diverged forecast has no band after its end.
     left_range
-        Forecasts that left the range of the training data by ten widths of it, the diverged ones included.
+        Number of forecasts that left the range of the training data by ten widths of it, including diverged ones.
+    unit
+        Of times that are numbers, where the data tell it.
     """
 
     nrmse: float
@@ -61,6 +63,7 @@ class HeldOut(Numbers, kind="held-out"):
     calendar: str | None = None
     coverage: float = float("nan")
     left_range: int = 0
+    unit: str = ""
 
     def numbers(self) -> dict[str, float | int]:
         """Return the numbers."""
@@ -69,11 +72,11 @@ class HeldOut(Numbers, kind="held-out"):
 
     @property
     def status(self) -> str:
-        """``"diverged"`` or ``"left range"`` when a forecast did, else ``"completed"``."""
+        """``"diverged"`` or ``"left range"`` if any forecast did, else ``"completed"``."""
         return "diverged" if self.diverged else "left range" if self.left_range else "completed"
 
     def describe(self) -> list[str]:
-        """Return :meth:`line`, and how much of the truth the bands hold."""
+        """Return :meth:`line`, and the share of the truth inside the bands."""
         covered = f"bands of {100 * LEVEL:g} % hold {100 * self.coverage:.0f} % of what was held out"
         return [self.line()] if math.isnan(self.coverage) else [self.line(), covered]
 
@@ -91,7 +94,7 @@ class HeldOut(Numbers, kind="held-out"):
             fate = f"the worst {self.worst:.3g}"
         if self.left_range > self.diverged:
             fate += f"; {self.left_range} left the range of the training data by ten widths of it"
-        time = duration(self.valid_time) if self.dated else f"{self.valid_time:.4g} units of time"
+        time = duration(self.valid_time) if self.dated else f"{self.valid_time:.4g} {self.unit or 'units of time'}"
         time = time if self.calendar is None else in_words(self.calendar, self.valid_time)
         return (
             f"held out: closed-loop error over {counted(self.horizon, 'step')} {self.nrmse:.3g} standard deviations "
@@ -102,19 +105,19 @@ class HeldOut(Numbers, kind="held-out"):
 def hold_out(
     series: Sequence[Snapshots], horizon: int, share: float = 0.2, starts: int = 10, name: str = "data"
 ) -> Task:
-    """Split series into what is learned and where forecasts of ``horizon`` steps start.
+    """Split series into a training part and starts of forecasts of ``horizon`` steps.
 
-    The last ``share`` of one series is held out, at least ``horizon`` rows; windows may reach into the rows that are
-    learned, what is forecast may not. Of several series the last ``share`` of them is held out, at least one.
+    The last ``share`` of a single series is held out, at least ``horizon`` rows; windows may reach into the training
+    part, forecasts may not. Of several series the last ``share`` of them is held out, at least one.
 
     Parameters
     ----------
     series
-        One or several.
+        One series or several.
     horizon, share, starts
-        Steps of a forecast, share that is held out, and forecasts at most in all.
+        Steps of a forecast, held-out share, and largest total number of forecasts.
     name
-        Of the task, for tables.
+        Name of the task, for tables.
 
     Raises
     ------
@@ -157,16 +160,17 @@ def hold_out(
 
 
 def measure(task: Task, model: Forecaster) -> HeldOut:
-    """Forecast from every start of a task and compare with what followed.
+    """Forecast from every start of a task and compare with the truth.
 
     Raises
     ------
     BadInputError
-        If the model's window is longer than what lies before the first start.
+        If the model's window does not fit before the first start.
     """
     forecasts, truths = rollouts(task, model)
-    errors = np.sqrt((normalised_error(forecasts, truths, model.scale_) ** 2).mean(axis=1))
-    valid = valid_prediction_times(forecasts, truths, model.dt_, task.exponent, THRESHOLD, model.scale_)
+    scale = error_scale(task, model)
+    errors = np.sqrt((normalised_error(forecasts, truths, scale) ** 2).mean(axis=1))
+    valid = valid_prediction_times(forecasts, truths, model.dt_, task.exponent, THRESHOLD, scale)
     diverged = int(np.isnan(forecasts).any(axis=(1, 2)).sum())
     return HeldOut(
         float(np.median(errors)),
@@ -183,11 +187,21 @@ def measure(task: Task, model: Forecaster) -> HeldOut:
         calendar=task.tests[0].calendar,
         coverage=_coverage(model, forecasts, truths),
         left_range=sum(model._steps_within(forecast) < task.horizon for forecast in forecasts),
+        unit=task.tests[0].unit,
     )
 
 
+def error_scale(task: Task, model: Forecaster) -> Float[np.ndarray, " features"]:
+    """Return what errors are divided by: the deviation of each column, or of whole fields (:meth:`Grid.deviations`)."""
+    grid = task.train[0].grid
+    if grid is None:
+        return model.scale_
+    whole = grid.deviations(np.concatenate([part.values for part in task.train]).var(axis=0))
+    return model.scale_ if whole is None else whole
+
+
 def _coverage(model: Forecaster, forecasts: np.ndarray, truths: np.ndarray) -> float:
-    """Return the share of the truth that the bands of a model hold; NaN without bands."""
+    """Return the share of the truth inside the bands of a model; NaN without bands."""
     if model.residuals_ is None or model.residuals_.source == "other data":  # perhaps of these very rows
         return float("nan")
     half = model.residuals_.half_width(forecasts.shape[1], LEVEL)
@@ -196,5 +210,5 @@ def _coverage(model: Forecaster, forecasts: np.ndarray, truths: np.ndarray) -> f
 
 
 def _validation(learned: Snapshots, horizon: int) -> int:
-    """Return the steps of validation rollouts: the horizon, or less where the training series is short."""
+    """Return the steps of validation rollouts: the horizon, or less if the training series is short."""
     return max(min(horizon, len(learned) // 10), 1)

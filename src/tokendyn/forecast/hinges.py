@@ -1,4 +1,4 @@
-"""Hinges of single columns, ``max(0, x_i - c)``, whose kinks are found where a flow is not smooth.
+"""Hinges of single columns, ``max(0, x_i - c)``, with kinks where a flow is not smooth.
 
 Forward selection as in multivariate adaptive regression splines (J. H. Friedman, Ann. Statist. 19, 1 (1991)): the hinge
 that lowers the sum of squares most is added, its kink is refined, and the next is sought.
@@ -9,11 +9,11 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float
 
-#: Kinks that are tried for each column, between these shares of its values; refinements, and kinks of each.
+#: Kinks tried for each column, between these quantiles of its values; refinements, and kinks of each.
 _TRIED, _INNER, _REFINED, _FINER = 40, (0.02, 0.98), 3, 9
-#: Parts of an interval that the integral of a hinge is summed over, each by a trapezium.
+#: Number of parts of an interval in the integral of a hinge, each by a trapezium.
 _PARTS = 8
-#: A hinge that the columns explain but for this share of its square says nothing new.
+#: A hinge is redundant if the columns explain all but this share of its square.
 _NEW = 1e-10
 
 
@@ -35,7 +35,7 @@ def integrals(
     weights: Float[np.ndarray, "hinges features"],
     bias: Float[np.ndarray, " hinges"],
 ) -> Float[np.ndarray, "intervals hinges"]:
-    """Return the integral over each interval of ``max(0, weights x + bias)``: kinks fall anywhere within it."""
+    """Return the integral over each interval of ``max(0, weights x + bias)``: kinks may lie anywhere within it."""
     shares = np.full(len(fine), 1.0 / _PARTS)
     shares[[0, -1]] /= 2
     total = np.zeros((fine.shape[1], len(bias)))
@@ -56,13 +56,13 @@ def fitted_hinges(
     Parameters
     ----------
     summed
-        Returns the integrals, (intervals, hinges), of hinges of these weights and biases.
+        Callable from weights and biases to the integrals of their hinges, (intervals, hinges).
     values
         Snapshots: kinks are sought in their range.
     columns, targets
         Integrals of the other functions, and the increments.
     count
-        Hinges; each has one weight of 1.
+        Number of hinges; each has one weight of 1.
     """
     features = values.shape[1]
     known, _ = np.linalg.qr(columns)
@@ -88,7 +88,7 @@ def fitted_hinges(
 
 
 def _gains(hinges: np.ndarray, known: np.ndarray, missed: np.ndarray) -> Float[np.ndarray, " hinges"]:
-    """Return by how much each hinge lowers the sum of squares that the orthonormal columns leave."""
+    """Return the reduction of the residual sum of squares by each hinge beside the orthonormal columns."""
     new = hinges - known @ (known.T @ hinges)
     size = (new**2).sum(axis=0)
     lowered = ((new.T @ missed) ** 2).sum(axis=1) / np.maximum(size, 1e-300)
@@ -96,7 +96,7 @@ def _gains(hinges: np.ndarray, known: np.ndarray, missed: np.ndarray) -> Float[n
 
 
 def _extended(known: np.ndarray, hinge: np.ndarray) -> np.ndarray:
-    """Return orthonormal columns with one more; twice, since once leaves rounding of what is nearly dependent."""
+    """Return orthonormal columns with one more; done twice, since once leaves rounding in nearly dependent columns."""
     for _ in range(2):
         hinge = hinge - known @ (known.T @ hinge)
     return np.concatenate([known, hinge / max(float(np.linalg.norm(hinge)), 1e-300)], axis=1)

@@ -1,4 +1,4 @@
-"""What a fitted TD-TF does along an orbit: attention, local operators, linear and nonlinear shares."""
+"""Readings of a fitted TD-TF along an orbit: attention, local operators, linear and nonlinear shares."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from tokendyn.forecast.tdtf import TDTF
 
 
 def read_orbit(model: TDTF, series: Any, inputs: Any = None) -> OrbitReading:
-    """Return what the model does at every window of a series.
+    """Return attention, operators and shares of a model at every window of a series.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def read_orbit(model: TDTF, series: Any, inputs: Any = None) -> OrbitReading:
 def local_eigenvalues(reading: OrbitReading, stride: int) -> Complex[np.ndarray, "samples modes"]:
     """Return the eigenvalues of the local linear recursion at each window, the largest modulus first.
 
-    They are those of the block companion matrix of the local operators, to be held against
+    They are those of the block companion matrix of the local operators, to be compared with
     ``TDDMD.spectrum().eigenvalues``.
     """
     rows = []
@@ -50,7 +50,7 @@ def local_eigenvalues(reading: OrbitReading, stride: int) -> Complex[np.ndarray,
 def local_spectrum(model: TDTF, window: Any) -> Spectrum:
     """Return the spectrum of the model linearised at one window (no inputs): Hz, growth, modes.
 
-    The amplitudes are those of the window around its own newest snapshot held still.
+    The amplitudes are those of the window relative to its newest snapshot at rest.
     """
     array = check_series(window, "window", features=model.n_features_)
     array = array[-window_length(model.delays_, model.stride_) :]

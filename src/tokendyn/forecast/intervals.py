@@ -1,8 +1,8 @@
-"""Bands of forecasts from what forecasts of the past missed: conformal, of every lead, at any level.
+"""Bands of forecasts from the errors of past forecasts: conformal, for every lead, at any level.
 
-A model is fitted again to the start of its series, forecasts what follows, and the residuals of many such origins say
-how far the truth lies from a forecast at each lead. Nothing is assumed of the model, so that the bands are right for
-one whose residuals in training are too small.
+A model is fitted again to the start of its series and forecasts the following snapshots; the residuals from many such
+origins show how far the truth lies from a forecast at each lead. Nothing is assumed of the model, so the bands are
+right even if its residuals in training are too small.
 """
 
 import time
@@ -18,18 +18,17 @@ from tokendyn.errors import BadInputError, TokendynError
 from tokendyn.forecast.growth import growth_factors, growths_of
 from tokendyn.words import counted
 
-#: Level of the bands that come with a forecast when none is asked for.
+#: Level of the bands of a forecast if none is requested.
 LEVEL = 0.9
-#: Origins at least, where the series allows them, and at most.
+#: Least number of origins, if the series allows, and largest number.
 _FEWEST, MOST_ORIGINS = 6, 30
-#: Two origins are at least this share of the horizon apart: forecasts that overlap almost wholly tell the same twice.
+#: Two origins are at least this share of the horizon apart: with more overlap forecasts repeat the same errors.
 _APART = 0.125
-#: The first origin: this share of the series lies before it, so that a refit still learns about what the model has
-#: learned.
+#: The first origin has this share of the series before it, so that a refit learns nearly as much as the model.
 _EARLIEST = 0.5
-#: Numbers of refits: few steps, so that the same fit on another day has as many.
+#: Possible numbers of refits: few, so that the same fit on another day has the same number.
 _REFITS = (0, 1, 3, 6, 12)
-#: Refits end where they took so many times what was planned.
+#: Refits end when they take this multiple of the planned time.
 _OVERRUN = 2.0
 #: With fewer refits than this the origins lie in the last part, as in a search, so that the first refit learns enough.
 _FEW_REFITS, _LAST_PART = 3, 0.75
@@ -37,27 +36,27 @@ _FEW_REFITS, _LAST_PART = 3, 0.75
 _LONGEST = 1 / 3
 #: Leads at which residuals are kept; their scale is interpolated between.
 _LEADS = 100
-#: Columns whose residuals are kept; of wider fields a sample of so many, and one scale for each column.
+#: Number of columns with stored residuals; of wider fields a sample of this size, and one scale for each column.
 COLUMNS = 64
 #: The scale of a lead is taken over the leads within this share of the horizon, ...
 _NEAR = 0.1
 #: ... but at early leads, where errors grow quickest, over those within this share of the lead itself.
 _RELATIVE = 0.5
-#: Weight of an origin of one series relative to the next one: errors change with the series. Chosen of .7 to .95, with
-#: the share of the correction for few origins, on made series, none of those whose coverage :doc:`theory-forecast`
-#: reports.
+#: Weight of an origin of one series relative to the next: errors change with the series. Chosen from 0.7 to 0.95, with
+#: the share of the correction for few origins, on synthetic series, none of which is among those whose coverage
+#: :doc:`theory-forecast` reports.
 _RECENT = 0.8
-#: Share of the correction for few origins that origins of one series get: leaving each out of its own scale pays for
+#: Share of the correction for few origins for origins of one series: leaving each out of its own scale already covers
 #: the rest.
 _CORRECTED = 0.5
-#: A rollout that left all bounds counts as an error of so many standard deviations.
+#: A diverged rollout counts as an error of this number of standard deviations.
 _DIVERGED = 3.0
-#: Numbers of one batch of rollouts at most.
+#: Largest size of a batch of rollouts.
 _BATCH = 4_000_000
 
 Source = Literal["refits", "other data", "training data"]
 
-#: What the residuals were measured on, as sentences say it.
+#: The data of the residuals, in words.
 _SOURCES = {
     "other data": "on data that the model has not learned",
     "training data": "on data that the model has learned: the bands are too narrow",
@@ -66,39 +65,39 @@ _SOURCES = {
 
 @dataclass(frozen=True)
 class Residuals:
-    """What forecasts from rolling origins missed, from which bands of any level follow.
+    """Errors of forecasts from rolling origins, from which bands of any level follow.
 
-    With ``s_h`` the root mean square of the residuals over all origins and the leads near h, the half width of a band
+    Let ``s_h`` be the root mean square of the residuals over all origins and the leads near h. The half width of a band
     of level p at lead h is ``s_h q``, where q is the ``p (1 + c/origins)`` quantile of ``|residual| / s_h`` over all
-    origins and leads, and ``s_h`` there is taken over the *other* origins. A model that was chosen by its errors has
-    residuals that are too small; leaving each origin out of its own scale pays for that. Origins of several series have
-    equal weights and c = 1. Those of one series have weights ``recent^(later origins)`` in means, quantile and number
-    ``(sum w)^2 / sum w^2`` (R. F. Barber, E. J. Candes, A. Ramdas, R. J. Tibshirani, Ann. Statist. 51, 816 (2023)):
-    what a series was long ago says less; c = 1/2, as the scale of the others is wide enough by itself. Where a column
-    of one sign grows by a factor (``tokendyn.forecast.growth.growths_of``), residuals have grown with it to the end
-    of the series. Split conformal prediction (V. Vovk, A. Gammerman, G. Shafer, Algorithmic Learning in a Random World,
-    Springer 2005) with a scale for each lead; as origins of one series are not exchangeable, the coverage is measured,
-    not proved: see :doc:`theory-forecast`.
+    origins and leads, and this ``s_h`` is taken over the *other* origins. A model that was chosen by its errors has
+    residuals that are too small; leaving each origin out of its own scale corrects for that. Origins of several series
+    have equal weights and c = 1. Origins of one series have weights ``recent^(later origins)`` in means, quantile and
+    number ``(sum w)^2 / sum w^2`` (R. F. Barber, E. J. Candes, A. Ramdas, R. J. Tibshirani, Ann. Statist. 51, 816
+    (2023)), because the distant past of a series is less informative; c = 1/2, as the scale of the others is wide
+    enough by itself. If a column of one sign grows by a factor (``tokendyn.forecast.growth.growths_of``), the residuals
+    are scaled by this growth to the end of the series. This is split conformal prediction (V. Vovk, A. Gammerman, G.
+    Shafer, Algorithmic Learning in a Random World, Springer 2005) with a scale for each lead; as origins of one series
+    are not exchangeable, the coverage is measured, not proved: see :doc:`theory-forecast`.
 
     Attributes
     ----------
     values
-        Forecast minus truth for each origin, kept lead and kept column, in the units of the data; of a column that
-        grows by a factor as large as it would be at the end of the series.
+        Forecast minus truth for each origin, kept lead and kept column, in the units of the data; for a column that
+        grows by a factor, scaled to the end of the series.
     leads
         The leads that are kept, from 1 to the calibrated horizon; scales between them are interpolated.
     columns
         The columns that are kept: all, or an even sample of a wide field.
     widths
-        Of a wide field the root mean square residual of every column over all origins and leads; empty otherwise.
+        For a wide field, the root mean square residual of every column over all origins and leads; empty otherwise.
     refits
-        How often the model was fitted anew before the origins.
+        Number of refits before the origins.
     source
-        "refits"; "other data" for series that the model has not learned; "training data" where a refit was too dear.
+        "refits"; "other data" for series that the model has not learned; "training data" if a refit was too expensive.
     diverged
-        Forecasts that left all bounds; they count as errors of three standard deviations.
+        Number of diverged forecasts; they count as errors of three standard deviations.
     recent
-        Weight of an origin relative to the next one; 1 where the origins are of several series.
+        Weight of an origin relative to the next one; 1 if the origins are of several series.
     """
 
     values: Float[np.ndarray, "origins leads columns"]
@@ -124,7 +123,7 @@ class Residuals:
         return self.recent ** np.arange(len(self.values) - 1.0, -1.0, -1.0)
 
     def scores(self) -> Float[np.ndarray, "origins leads columns"]:
-        """Return ``|residual| / s_h`` with the scale of the other origins; with one origin, of that one."""
+        """Return ``|residual| / s_h`` with the scale of the other origins; with one origin, its own."""
         squares, weights = self.values**2, self.weights()[:, None, None]
         others = squares
         if len(squares) > 1:
@@ -137,15 +136,15 @@ class Residuals:
         return np.abs(self.values) / scale
 
     def half_width(self, steps: int, level: float = LEVEL) -> Float[np.ndarray, "steps features"]:
-        """Return half the width of the band at each lead, NaN behind the calibrated horizon.
+        """Return half the width of the band at each lead, NaN beyond the calibrated horizon.
 
         Parameters
         ----------
         steps
             Leads from 1.
         level
-            Share of the truth that the band is meant to hold, between 0 and 1. With n origins a level above n / (n + c)
-            takes the largest score.
+            Share of the truth that the band is meant to contain, between 0 and 1. With n origins a level above n / (n +
+            c) takes the largest score.
 
         Raises
         ------
@@ -172,23 +171,23 @@ class Residuals:
         return width
 
     def line(self) -> str:
-        """Return where the residuals come from, in one sentence."""
+        """Return the origin of the residuals in one sentence."""
         forecasts = f"{counted(len(self.values), 'forecast')} of {counted(self.horizon, 'step')}"
         how = f"from {counted(self.refits, 'refit')}" if self.source == "refits" else _SOURCES[self.source]
         lost = f"; {self.diverged} diverged, and count as {_DIVERGED:g} standard deviations" if self.diverged else ""
         return f"bands: calibrated by {forecasts} {how}{lost}"
 
     def record(self) -> dict[str, Any]:
-        """Return what is no array, as JSON values."""
+        """Return the attributes that are not arrays, as JSON values."""
         return {"refits": self.refits, "source": self.source, "diverged": self.diverged, "recent": self.recent}
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """Return the arrays by the names that a store gives them."""
+        """Return the arrays by their names in a store."""
         return {f"{_PREFIX}{name}": getattr(self, name) for name in _ARRAYS}
 
     @classmethod
     def read(cls, record: dict[str, Any], tensors: dict[str, np.ndarray], features: int) -> "Residuals":
-        """Return what :meth:`record` and :meth:`tensors` gave; KeyError, TypeError or ValueError if it does not fit."""
+        """Return residuals from :meth:`record` and :meth:`tensors`; KeyError, TypeError or ValueError if unfit."""
         arrays = {name: tensors[f"{_PREFIX}{name}"] for name in _ARRAYS}
         values, leads, columns, widths = (arrays[name] for name in _ARRAYS)
         if values.ndim != 3 or values.shape[1:] != (len(leads), len(columns)) or not values.size:
@@ -215,7 +214,7 @@ class Residuals:
 
 
 def _quantile(scores: Float[np.ndarray, "origins _"], weights: Float[np.ndarray, " origins"], share: float) -> float:
-    """Return the least score such that it and all lower ones have at least a share of the weight."""
+    """Return the least score such that it and all lower scores have at least a share of the weight."""
     if (weights == 1.0).all():
         return float(np.quantile(scores, share, method="higher"))
     order = np.argsort(scores, axis=None, kind="stable")
@@ -251,7 +250,7 @@ def band_names(names: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def full_band_names(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the names of the bands with the name of the column in each, also where there is only one."""
+    """Return the names of the bands with the name of the column in each, even if there is only one."""
     ends = []
     for name in names:
         stem = name
@@ -269,11 +268,11 @@ def calibration_horizon(lengths: Sequence[int], horizon: int | None, span: int, 
     lengths
         Snapshots of each series.
     horizon
-        Steps that are wanted; None for a fifth of the longest series, at most 700.
+        Wanted number of steps; None for a fifth of the longest series, at most 700.
     span
         Snapshots of a window.
     refit
-        Whether a refit learns what lies before an origin: of one series a third can then be forecast at most.
+        Whether a refit learns the part before an origin: at most a third of a single series can then be forecast.
     """
     longest = max(lengths)
     wanted = min(max(longest // 5, 1), 700) if horizon is None else horizon
@@ -285,7 +284,7 @@ def calibration_horizon(lengths: Sequence[int], horizon: int | None, span: int, 
 
 @runtime_checkable
 class Calibrated(Protocol):
-    """A fitted forecaster as its calibration sees it; :class:`tokendyn.forecast.Forecaster` describes the names."""
+    """A fitted forecaster as its calibration uses it; :class:`tokendyn.forecast.Forecaster` describes the names."""
 
     dt_: float
     n_features_: int
@@ -305,7 +304,7 @@ class Calibrated(Protocol):
         """Forecast from every window."""
 
     def _steps_within(self, values: Float[np.ndarray, "steps features"]) -> int:
-        """Return after how many steps the values leave the range of the training data."""
+        """Return the number of steps after which the values leave the range of the training data."""
 
 
 def rolling_residuals(
@@ -318,32 +317,33 @@ def rolling_residuals(
     refit: bool = True,
     most: int = MOST_ORIGINS,
 ) -> Residuals:
-    """Forecast from rolling origins, with refits as far as the time allows, and keep what the forecasts miss.
+    """Forecast from rolling origins, with refits as time allows, and store the errors of the forecasts.
 
-    A refit has the same parameters and learns what lies before an origin; it costs at most what the fit did. With time
-    for fewer refits than origins each serves the origins up to the next. With time for one or two the origins lie in
-    the last quarter of the series, so that each refit learns enough; with time for none the model as it is forecasts
-    what it has learned, and the residuals say so. Of several series whole ones are left out in turn.
+    A refit has the same parameters and learns the part before an origin; it costs at most as much as the fit did. If
+    there is time for fewer refits than origins, each refit serves the origins up to the next. If there is time for one
+    or two, the origins lie in the last quarter of the series, so that each refit learns enough; if there is time for
+    none, the fitted model forecasts its own training data, and the residuals record this. Of several series whole ones
+    are left out in turn.
 
     Parameters
     ----------
     model
         A fitted forecaster.
     series, inputs
-        Checked series, and inputs of no column when there are none.
+        Checked series, and their inputs, without columns if there are none.
     horizon
         Steps of each forecast.
     budget
         Processor seconds.
     refit
-        Whether the series are what the model has learned; False takes the model as it is.
+        Whether the model has learned these series; False uses the model without refits.
     most
-        Origins at most.
+        Largest number of origins.
 
     Raises
     ------
     BadInputError
-        If no series holds a window and the horizon behind it.
+        If no series is long enough for a window and the horizon after it.
     """
     collector = _Collector(model, series, inputs, horizon)
     if not refit:
@@ -357,7 +357,7 @@ def rolling_residuals(
 
 
 def refit_cost(model: Calibrated) -> float:
-    """Return the processor seconds of a fit; of a model from a folder the wall seconds, for want of others."""
+    """Return the processor seconds of a fit; for a model from a folder only the wall seconds are known."""
     return model._fit_cpu if model._fit_cpu > 0 else model.fit_seconds_
 
 
@@ -377,7 +377,7 @@ class _Collector:
         self.kept: list[np.ndarray] = []
         self.squares = np.zeros(features)
         self.diverged = 0
-        #: Growth of the logarithm of each column in a step, where residuals grow with them.
+        #: Growth of the logarithm of each column in a step, for columns whose residuals grow with them.
         self.growths = np.zeros(features)
 
     def add(self, model: Calibrated, number: int, starts: Int[np.ndarray, " starts"]) -> None:
@@ -402,7 +402,7 @@ class _Collector:
             self.kept.extend(np.ascontiguousarray(residuals[:, self.leads - 1][:, :, self.columns]))
 
     def everywhere(self, model: Calibrated, most: int, source: Source) -> Residuals:
-        """Return the residuals of forecasts from all over the series, by the model as it is."""
+        """Return the residuals of forecasts from all over the series, by the model without refits."""
         each = -(-most // len(self.series))
         for number, one in enumerate(self.series):
             if len(one) >= model.window_length_ + self.horizon:
@@ -410,7 +410,7 @@ class _Collector:
         return self.residuals(0, source)
 
     def residuals(self, refits: int, source: Source) -> Residuals:
-        """Return what was gathered."""
+        """Return the residuals gathered so far."""
         if not self.kept:
             raise BadInputError(
                 f"no series holds a window and a forecast of {counted(self.horizon, 'step')} behind it; give a shorter "
@@ -424,14 +424,14 @@ class _Collector:
 
 
 def _spaced(first: int, last: int, horizon: int, most: int) -> Int[np.ndarray, " starts"]:
-    """Return rows from the first to the last, not so many that the forecasts from them overlap almost wholly."""
+    """Return rows from first to last, spaced so that the forecasts from them do not overlap almost completely."""
     room = max(last - first, 0)
     count = int(np.clip(room / max(_APART * horizon, 1.0) + 1, min(_FEWEST, most), most))
     return np.unique(np.linspace(min(first, last), last, count).round().astype(np.int64))
 
 
 def _refitted(model: Calibrated, series: list[np.ndarray], inputs: list[np.ndarray]) -> Calibrated | None:
-    """Return a model of the same parameters fitted to some series; None where it cannot be, as on a constant column."""
+    """Return a model of the same parameters fitted to some series; None if that fails, as on a constant column."""
     from sklearn.base import clone
 
     with suppress(TokendynError, np.linalg.LinAlgError):
@@ -441,7 +441,7 @@ def _refitted(model: Calibrated, series: list[np.ndarray], inputs: list[np.ndarr
 
 
 def _roll(model: Calibrated, collector: _Collector, refits: int, budget: float, most: int) -> int:
-    """Forecast from origins of one series, with refits before them; return how many there were."""
+    """Forecast from origins of one series, with refits before them; return the number of refits."""
     (one,), (driven,) = collector.series, collector.inputs
     if not collector.wide:
         collector.growths = growths_of([one])
@@ -465,7 +465,7 @@ def _roll(model: Calibrated, collector: _Collector, refits: int, budget: float, 
 
 
 def _leave_out(model: Calibrated, collector: _Collector, refits: int, budget: float, most: int) -> int:
-    """Forecast series that a refit to the others has not learned; return how many refits there were."""
+    """Forecast series by refits to the other series; return the number of refits."""
     series, inputs, span = collector.series, collector.inputs, model.window_length_
     long = [number for number, one in enumerate(series) if len(one) >= span + collector.horizon]
     folds = min(refits, len(long))

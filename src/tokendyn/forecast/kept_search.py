@@ -1,4 +1,4 @@
-"""What a search has tried, kept beside the folder that its command writes: the same command goes on from there."""
+"""The trials of a search, kept beside the folder that its command writes, so that the same command continues."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ _log = logging.getLogger(__name__)
 
 
 def search_state(folder: Path) -> Path:
-    """Return where a search keeps what it has tried until its result is written."""
+    """Return the file of the trials of a search, kept until its result is written."""
     return folder.with_name(f"{folder.name}.search.json")
 
 
@@ -27,7 +27,7 @@ def path_of(checkpoint: "Checkpoint | Path | str | None") -> Path | None:
 
 
 def check_state(folder: Path, run: Callable[[Path, Callable[..., None]], object]) -> None:
-    """Refuse an interrupted search beside a folder that is one of other data; ``run`` takes the state and progress."""
+    """Refuse an interrupted search beside a folder if it has other data; ``run`` takes the state and progress."""
     state = search_state(folder)
     if state.exists():
         rehearse(lambda begun: run(state, begun))
@@ -35,12 +35,12 @@ def check_state(folder: Path, run: Callable[[Path, Callable[..., None]], object]
 
 @contextmanager
 def kept_search(folder: Path) -> Iterator[Path]:
-    """Yield the file that a search keeps its trials in; it is removed where what it is for is written.
+    """Yield the file of the trials of a search; it is removed once the result is written.
 
     Parameters
     ----------
     folder
-        The folder that is written.
+        The folder to write.
     """
     state = search_state(folder)
     state.parent.mkdir(parents=True, exist_ok=True)

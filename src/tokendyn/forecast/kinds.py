@@ -1,4 +1,4 @@
-"""The kinds of forecasters by name, and what a store needs of one; a class enters itself when it is defined."""
+"""The kinds of forecasters by name, and their interface for a store; a class registers itself when it is defined."""
 
 from importlib import import_module
 from typing import Any, Protocol
@@ -10,29 +10,29 @@ from tokendyn.forecast.intervals import Residuals
 
 
 class Stored(Protocol):
-    """A fitted forecaster as a store sees it."""
+    """The interface of a fitted forecaster for a store."""
 
     fit_seconds_: float
     form_: Form
     residuals_: Residuals | None
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """Return what ``_restore`` needs: values for JSON, arrays."""
+        """Return the state for ``_restore``: values for JSON, arrays."""
 
     def _restore(self, record: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
-        """Take over what ``_state`` returned."""
+        """Restore the state of ``_state``."""
 
     def _parameter_record(self) -> dict[str, Any]:
         """Return the parameters as JSON values."""
 
     def _parameter_problems(self) -> list[str]:
-        """Return what is wrong with the parameters."""
+        """Return the faults of the parameters."""
 
 
-#: Every forecaster class that was imported, by its name.
+#: All imported forecaster classes, by name.
 KINDS: dict[str, type[Any]] = {}
-#: Our own kinds, and which module of this room defines them: a saved model or a search names them, and nothing else may
-#: have imported them.
+#: Built-in kinds and the modules of this package that define them: a saved model or a search may name a kind whose
+#: module has not been imported.
 _HOMES = {
     "BasisMap": "basis",
     "Blend": "blend",
@@ -52,17 +52,17 @@ _HOMES = {
 
 
 def known_kinds() -> list[str]:
-    """Return the names of all kinds that are known here, in order."""
+    """Return the names of all known kinds, in order."""
     return sorted({*_HOMES, *KINDS})
 
 
 def add_kind(kind: type[Any]) -> None:
-    """Let files name a class.
+    """Register a class, so that files can name it.
 
     Raises
     ------
     TypeError
-        If its name is that of a model of this room: saved models would load as the other class.
+        If its name is that of a built-in model: saved models would load as the other class.
     """
     own = f"{__package__}.{_HOMES[kind.__name__]}" if kind.__name__ in _HOMES else kind.__module__
     if kind.__module__ != own:
@@ -71,7 +71,7 @@ def add_kind(kind: type[Any]) -> None:
 
 
 def kind_of(name: str) -> type[Any]:
-    """Return the class of a name; one of our own is imported when it is asked for.
+    """Return the class of a name; a built-in class is imported on demand.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""A series that was read and repaired, as the kind of object that it was read from."""
+"""A series after reading and repair, as the kind of object that it was read from."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ def like(series: Snapshots, data: Any) -> Any:
     Parameters
     ----------
     series
-        What the readers made of ``data``.
+        Result of the readers for ``data``.
     data
         An array, a DataFrame or Series of pandas, an object of xarray; anything else gives the series itself.
     """
@@ -42,7 +42,7 @@ def _frame(series: Snapshots, data: Any) -> Any:
 
 
 def _index(series: Snapshots, data: Any) -> "pd.Index[Any]":
-    """Return the times of a series as the index that a table of pandas would have."""
+    """Return the times of a series as an index of pandas."""
     import pandas as pd
 
     own, columns = data.index, [str(label) for label in getattr(data, "columns", ())]

@@ -1,4 +1,4 @@
-"""A forecaster of the logarithm of what is positive: growth by factors becomes growth by steps."""
+"""A forecaster of the logarithm of positive series: growth by factors becomes growth by steps."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ class Logarithm(Forecaster):
     Attributes
     ----------
     member_
-        It, fitted.
+        The fitted forecaster of the logarithm.
 
     Examples
     --------
@@ -63,7 +63,7 @@ class Logarithm(Forecaster):
             return np.exp(self.member_._one_step(np.log(series), inputs))
 
     def _rollout(self, windows: np.ndarray, steps: int, inputs: np.ndarray) -> tuple[np.ndarray, None]:
-        """Roll out the logarithm; what is not positive has none, and its forecast is NaN."""
+        """Roll out the logarithm; the forecast is NaN for windows that are not positive."""
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
             return np.exp(self.member_._rollout(np.log(windows), steps, inputs)[0]), None
 
@@ -73,7 +73,7 @@ class Logarithm(Forecaster):
 
     def _restore(self, record: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
         self.member_ = self._unfitted()
-        # The member knows the range of the logarithm: that of the data would bound it where it has none.
+        # The member has the range of the logarithm; the range of the data would be wrong for it.
         whole = copy.copy(self)
         whole.low_, whole.high_ = np.log(self.low_), np.log(self.high_)
         restore_members(whole, [self.member_], record["members"], tensors)

@@ -9,12 +9,12 @@ from jaxtyping import Float
 
 @dataclass(frozen=True)
 class Monomials:
-    """Monomials of the orders 2 to ``order``, each order made of the one before: term = parent times one column.
+    """Monomials of the orders 2 to ``order``, each order built from the order before: term = parent times one column.
 
     Attributes
     ----------
     parents, columns
-        For each order from 2: the monomial of one order less (at first the column), and the column it is multiplied by.
+        For each order from 2: the monomial of the order below (at first the column), and the column that multiplies it.
     """
 
     parents: tuple[np.ndarray, ...]
@@ -39,7 +39,7 @@ class Monomials:
         parents, first = [np.empty(0, dtype=int)], 0
         for parent in self.parents:
             parents.append(parent + first)
-            # The parents of the next order stand behind all values that there were before them.
+            # The parents of the next order come after all earlier values.
             first = first + (width if first == 0 else len(self.parents[len(parents) - 3]))
         return np.concatenate(parents), np.concatenate([np.empty(0, dtype=int), *self.columns])
 
@@ -67,7 +67,7 @@ class Monomials:
             adjoint = np.broadcast_to(own, (len(rows), len(own))) if not adjoint.shape[1] else adjoint + own
             below = rows if k == 0 else values[k - 1]
             gradient += (adjoint * below[:, parent]) @ np.eye(rows.shape[1])[column]
-            # The children of a parent stand side by side, so that their sum is one reduction.
+            # The children of a parent are adjacent, so that their sum is one reduction.
             adjoint = np.add.reduceat(adjoint * rows[:, column], np.searchsorted(parent, np.arange(parent[-1] + 1)), 1)
         return gradient + adjoint if self.columns else gradient
 

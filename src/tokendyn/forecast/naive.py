@@ -10,12 +10,12 @@ from tokendyn.forecast.checks import check_count
 
 
 class SeasonalNaive(Forecaster):
-    """``x_{k+1} = x_{k+1-p}``: the last period of p snapshots repeats; inputs are not looked at.
+    """``x_{k+1} = x_{k+1-p}``: the last period of p snapshots repeats; inputs are ignored.
 
     Parameters
     ----------
     period
-        Snapshots in a period.
+        Number of snapshots in a period.
     """
 
     def __init__(self, period: int = 1):
@@ -44,7 +44,7 @@ class SeasonalNaive(Forecaster):
 
 
 class Persistence(Forecaster):
-    """``x_{k+1} = x_k``; inputs are not looked at."""
+    """``x_{k+1} = x_k``; inputs are ignored."""
 
     def _parameter_problems(self) -> list[str]:
         return []
@@ -69,7 +69,7 @@ class Persistence(Forecaster):
 
 
 class Mean(Forecaster):
-    """``x_{k+1}`` is the mean of the training data; inputs are not looked at."""
+    """``x_{k+1}`` is the mean of the training data; inputs are ignored."""
 
     def _parameter_problems(self) -> list[str]:
         return []
@@ -96,7 +96,7 @@ class Mean(Forecaster):
 
 
 class Drift(Forecaster):
-    """``x_{k+1} = x_k`` plus the mean step of the training data; inputs are not looked at."""
+    """``x_{k+1} = x_k`` plus the mean step of the training data; inputs are ignored."""
 
     def _parameter_problems(self) -> list[str]:
         return []

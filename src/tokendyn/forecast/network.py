@@ -19,7 +19,7 @@ ACTIVATIONS = ("sin", "tanh", "identity")
 
 @dataclass(frozen=True)
 class Network:
-    """Inner weights: everything of TD-TF but the output layer.
+    """Inner weights: all weights of TD-TF except the output layer.
 
     ``alpha = softmax_j((W_q t_newest + b_q) . (W_k t_j + p_j))``, ``c = sum_j alpha_j V_j t_j`` and
     ``units = act(W_1 c + b_1)``. Our own reading of arXiv 2602.08478: one head and one query, the newest snapshot.
@@ -27,7 +27,7 @@ class Network:
     Attributes
     ----------
     query, query_bias
-        ``W_q`` (keys, width) and ``b_q``; of no row when the attention is frozen (uniform).
+        ``W_q`` (keys, width) and ``b_q``; without rows if the attention is frozen (uniform).
     key, position
         ``W_k`` (keys, width) and ``p_j`` (delays, keys).
     values
@@ -49,11 +49,11 @@ class Network:
 
     @property
     def attends(self) -> bool:
-        """Whether the attention is learned; else it is uniform, and so are not the values."""
+        """Whether the attention is learned; else it is uniform, and the values are not learned either."""
         return len(self.query) > 0
 
     def trained(self) -> tuple[str, ...]:
-        """Return the names of the weights that training moves."""
+        """Return the names of the trained weights."""
         return ARRAYS if self.attends else ("weights", "bias")
 
     def pack(self) -> Float[np.ndarray, " parameters"]:
@@ -76,7 +76,7 @@ ARRAYS = tuple(field.name for field in fields(Network) if field.name != "activat
 
 @dataclass(frozen=True)
 class Pass:
-    """What the derivatives of a forward pass need."""
+    """Intermediate values of a forward pass for its derivatives."""
 
     queries: Float[np.ndarray, "samples keys"]
     keys: Float[np.ndarray, "samples delays keys"]
@@ -90,7 +90,7 @@ class Pass:
 def forward(network: Network, tokens: Tokens) -> Pass:
     """Return attention, context and units of each window.
 
-    The attention is the softmax step of :mod:`tokendyn.attention` with one query, that of the newest token.
+    The attention is the softmax step of :mod:`tokendyn.attention` with a single query, that of the newest token.
     """
     samples, delays, _ = tokens.shape
     if network.attends:
@@ -117,7 +117,7 @@ def activate(inner: np.ndarray, activation: str) -> tuple[np.ndarray, np.ndarray
 
 
 def features(tokens: Tokens, units: Float[np.ndarray, "samples units"], *, linear: bool) -> np.ndarray:
-    """Return the columns that the output layer weighs: 1, the window (if ``linear``), the units."""
+    """Return the columns of the output layer: 1, the window (if ``linear``), the units."""
     ones = np.ones((len(tokens), 1))
     window = [tokens.reshape(len(tokens), -1)] if linear else []
     return np.concatenate([ones, *window, units], axis=1)

@@ -1,4 +1,4 @@
-"""What a fitted TD-TF does along an orbit, as values: attention, local operators, linear and nonlinear shares."""
+"""Readings of a fitted TD-TF along an orbit, as values: attention, local operators, linear and nonlinear shares."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OrbitReading(Result, kind="orbit-reading"):
-    """One row for each snapshot of a series that has a complete window before it.
+    """One row for each snapshot of a series after a complete window.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class OrbitReading(Result, kind="orbit-reading"):
         return {"status": self.status, "samples": samples, "delays": delays, "nonlinear_share": share}
 
     def describe(self) -> list[str]:
-        """Return where the model looks, and how nonlinear it is."""
+        """Return the most attended delay, and the share of the nonlinear part."""
         facts, looked = self.summary(), self.attention.mean(axis=0)
         return [
             f"{facts['samples']} predictions from {facts['delays']} delays; the nonlinear part is "

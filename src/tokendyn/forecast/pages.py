@@ -38,29 +38,29 @@ from tokendyn.show.images import save_figure
 from tokendyn.show.report import Picture, Section
 from tokendyn.words import counted
 
-#: Windows along an orbit that are read, windows whose eigenvalues are drawn, and the largest state for that.
+#: Number of windows read along an orbit, of windows with drawn eigenvalues, and the largest state for these.
 _READ, _DRAWN, _LARGEST = 300, 60, 600
-#: Seconds of a fit, and size of the state, up to which the eigenvalues get error bars.
+#: Largest time of a fit in seconds, and largest state, for error bars of the eigenvalues.
 _QUICK, _SMALL = 0.02, 100
-#: Rows of a window that are drawn before a forecast.
+#: Number of rows drawn before a forecast.
 _PAST = 60
-#: Series that the page of a forecast draws.
+#: Largest number of series drawn on the page of a forecast.
 _MOST_SERIES = 6
 
 
 def model_figures(
     model: Forecaster, held: HeldOut, test: Snapshots, first: int, names: Sequence[str]
 ) -> dict[str, tuple[Figure, str]]:
-    """Return the figures of a fitted model by file name, each with a sentence that says what it shows.
+    """Return the figures of a fitted model by file name, each with a caption.
 
     Parameters
     ----------
     model, held
-        The model and its forecasts of what was held out.
+        The model and its forecasts of the held-out part.
     test, first
-        A series that was held out, and the row at which its first forecast starts.
+        A held-out series, and the row at which its first forecast starts.
     names
-        Of the features.
+        Names of the features.
     """
     past = test.values[max(first - _PAST, 0) : first]
     forecast = held.forecasts[0]
@@ -99,16 +99,16 @@ def model_figures(
 
 
 def _bars(model: TDDMD) -> EigenvalueIntervals | None:
-    """Return error bars of the eigenvalues where they cost little, else None."""
+    """Return error bars of the eigenvalues if they are cheap, else None."""
     if model.n_inputs_ or model.fit_seconds_ > _QUICK or model.window_length_ * model.n_features_ > _SMALL:
         return None
-    with suppress(BadInputError):  # of several series, or of a model that a search made
+    with suppress(BadInputError):  # several series, or a model from a search
         return model.eigenvalue_intervals()
     return None
 
 
 def _orbit_figures(model: TDTF, test: Snapshots, first: int) -> dict[str, tuple[Figure, str]]:
-    """Return what a TD-TF does along the orbit that was held out."""
+    """Return the figures of a TD-TF along the held-out orbit."""
     rows = slice(first - model.window_length_, min(first + _READ, len(test)))
     part = test[rows]
     reading = read_orbit(model, part.values, part.inputs)
@@ -132,7 +132,7 @@ def _orbit_figures(model: TDTF, test: Snapshots, first: int) -> dict[str, tuple[
 
 
 def saved_model_report(folder: Path, pictures: Path) -> Report:
-    """Return the page of a saved forecaster; it shows the figures that ``fit --figures`` kept beside it."""
+    """Return the page of a saved forecaster; it shows the figures that ``fit --figures`` saved beside it."""
     model = Forecaster.load(folder)
     made = read_json(folder / "model.json", schema=MODEL_SCHEMA, version=MODEL_SCHEMA_VERSION)["provenance"]
     about: dict[str, Any] = {"source": folder.name}
@@ -149,9 +149,9 @@ def model_report(model: Forecaster, about: Mapping[str, Any], folder: Path, made
     model
         The model.
     about
-        What ``tokendyn forecast fit`` noted: source, error on what was held out, account, command, figures.
+        Record of ``tokendyn forecast fit``: source, error on the held-out part, account, command, figures.
     folder
-        With the figures.
+        Folder with the figures.
     made
         Versions, seed and settings.
     """
@@ -187,7 +187,7 @@ def model_report(model: Forecaster, about: Mapping[str, Any], folder: Path, made
 
 
 def _summary(model: Forecaster, held: Mapping[str, Any] | None) -> str:
-    """Return what is known of a model in a sentence."""
+    """Return a summary of a model in a sentence."""
     name = type(model).__name__
     if held is None:
         return f"A model of the kind {name}; nothing was held out, so that its error is not known."
@@ -198,7 +198,7 @@ def _summary(model: Forecaster, held: Mapping[str, Any] | None) -> str:
 
 
 def prediction_report(record: Mapping[str, Any]) -> Report:
-    """Return the page of what ``tokendyn forecast predict --json`` wrote: every column, its past and its forecast."""
+    """Return the page of the file from ``tokendyn forecast predict --json``: past and forecast of every column."""
     shown = ("status", "steps", "finite_steps")
     names = record["columns"]
     what = "The end of the data, and the forecast in closed loop"
@@ -217,5 +217,5 @@ def write_pictures(figures: Mapping[str, tuple[Figure, str]], folder: Path) -> l
 
 
 def kept_pictures(record: Mapping[str, Any], folder: Path) -> list[Picture]:
-    """Return the pictures that a record names."""
+    """Return the figures named in a record."""
     return [kept_picture(folder, f"{one['name']}.png", one["caption"], one["caption"]) for one in record["figures"]]

@@ -17,38 +17,38 @@ if TYPE_CHECKING:
 
 
 class PaperTDTF(Forecaster):
-    """Time-delayed transformer as arXiv 2602.08478 words it: one layer, one head, one query, a residual.
+    """Time-delayed transformer as described in arXiv 2602.08478: one layer, one head, one query, a residual.
 
     ``e_j = E t_j + p_j`` for each token, ``a = sum_j softmax_j(q(e_k) . key(e_j) / sqrt(width)) value(e_j)``,
-    ``r = e_k + O a``, ``r' = r + F_2 gelu(F_1 r + f_1) + f_2`` and ``x_{k+1} = x_k + R r' + b``. Only the
-    abstract of the paper could be read: widths and activation are our choice. Trained on the one-step error by
-    AdamW with a rate that falls to 0 along a cosine; the best epoch on the held-out part is kept.
+    ``r = e_k + O a``, ``r' = r + F_2 gelu(F_1 r + f_1) + f_2`` and ``x_{k+1} = x_k + R r' + b``. Only the abstract of
+    the paper was available: widths and activation are our choice. Training minimises the one-step error by AdamW with a
+    rate that falls to 0 along a cosine; the best epoch on the held-out part is kept.
 
     Parameters
     ----------
     delays, stride
-        Snapshots of a window, and the steps between them.
+        Number of snapshots in a window, and the steps between them.
     width, hidden
         Length of an embedded token, and of the feed-forward layer.
     epochs, batch_size, learning_rate, weight_decay
-        Of AdamW.
+        Settings of AdamW.
     noise
-        Standard deviation of what is added to the windows, as a share of that of the data.
+        Standard deviation of the noise added to the windows, relative to that of the data.
     patience
-        Stop after so many epochs without a better one on the held-out part; None for all epochs.
+        Stop after this number of epochs without an improvement on the held-out part; None for all epochs.
     validation_fraction
-        Last part of each series that is held out.
+        Share of each series held out at its end.
     budget
-        Seconds after which training stops with what it has; ``training_["status"]`` then says "budget".
+        Seconds after which training stops with the best epoch so far; ``training_["status"]`` then says "budget".
     device
-        Of the training, as torch names it; the fitted weights stay on the CPU.
+        Device of the training, as a name of torch; the fitted weights stay on the CPU.
     random_state
-        Seed of weights, order and noise.
+        Seed of weights, order of the windows and noise.
 
     Attributes
     ----------
     weights_
-        Name to array.
+        Arrays by name.
     training_
         ``status``, ``epochs``, ``chosen`` and ``error``: the held-out one-step root mean square.
     """
@@ -89,7 +89,7 @@ class PaperTDTF(Forecaster):
         self.random_state = random_state
 
     def _parameter_problems(self) -> list[str]:
-        """Return what is wrong with the parameters."""
+        """Return the faults of the parameters."""
         problems = []
         for name in ("delays", "stride", "width", "hidden", "epochs", "batch_size"):
             problems += check_count(name, getattr(self, name))

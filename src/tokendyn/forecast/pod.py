@@ -1,4 +1,4 @@
-"""Proper orthogonal decomposition: fields to a few coefficients and back, also for fields larger than memory."""
+"""Proper orthogonal decomposition: fields to a few coefficients and back, even for fields larger than memory."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,9 +19,9 @@ from tokendyn.words import counted
 
 SCHEMA, SCHEMA_VERSION = "tokendyn-pod", 1
 Basis = TypeVar("Basis", bound="POD")
-#: Weights of points that do not count their cell areas.
+#: Weights of points without their cell areas.
 EQUAL = "equal"
-#: Share of the variance beyond which the automatic count keeps no more modes.
+#: Share of the variance at which the automatic count ends.
 _AUTO_SHARE = 0.999
 
 
@@ -29,22 +29,22 @@ class POD(BaseEstimator):  # type: ignore[misc]
     """The modes that carry most of a field's variance (Lumley 1967; method of snapshots: Sirovich 1987).
 
     With the mean removed, ``X - mean = U S Phi`` in the inner product ``<a, b> = sum_p w_p a_p b_p``; modes are the
-    rows of Phi, orthonormal in it, and coefficients ``(X - mean) W Phi^T``. A field that fits into ``chunk_bytes``
-    is decomposed by the thin SVD. A larger one is read in pieces: the correlation of its snapshots (or, when there are
-    more snapshots than points, of its points) is added up over the pieces and its eigenvectors are taken; modes whose
-    singular value lies below 1e-7 of the first are lost in rounding then.
+    rows of Phi, orthonormal in it, and coefficients are ``(X - mean) W Phi^T``. A field that fits into ``chunk_bytes``
+    is decomposed by the thin SVD. A larger field is read in pieces: the correlation of its snapshots (or of its points,
+    if there are more snapshots than points) is summed over the pieces, and its eigenvectors are computed; modes whose
+    singular value is below 1e-7 of the first are then lost to rounding.
 
     Parameters
     ----------
     modes
-        Number of modes, the share of the variance that they have to hold, in (0, 1), or "auto": as many as lie above
-        the threshold of Gavish and Donoho (:func:`~tokendyn.forecast.ranks.gavish_donoho`), and no more than hold
-        ``.999`` of the variance.
+        Number of modes, the share of the variance that they must hold, in (0, 1), or "auto": the modes above the
+        threshold of Gavish and Donoho (:func:`~tokendyn.forecast.ranks.gavish_donoho`), up to ``0.999`` of the
+        variance.
     chunk_bytes
-        Memory for one piece of the field. The modes themselves, the mean, and the correlation come on top:
+        Memory for one piece of the field. The modes themselves, the mean, and the correlation need in addition
         ``8 (modes + 1) points + 16 min(time, points)^2`` bytes.
     scale
-        Divide each of several fields by its deviation (the root of its mean variance), so that units do not decide.
+        Divide each of several fields by its deviation (the root of its mean variance), to be independent of units.
 
     Attributes
     ----------
@@ -55,9 +55,9 @@ class POD(BaseEstimator):  # type: ignore[misc]
     weights_
         ``w``, ``(*space)``.
     grid_
-        Names, dimensions and coordinates of the points, where the field had some.
+        Names, dimensions and coordinates of the points, if the field had any.
     singular_values_
-        S of the modes that are kept.
+        S of the kept modes.
     energies_
         Share of the variance that each kept mode holds.
     """
@@ -83,10 +83,10 @@ class POD(BaseEstimator):  # type: ignore[misc]
             An array ``(time, *space)``, a memory map, a DataArray or Dataset of xarray, or a path: see
             :func:`~tokendyn.forecast.field_files.open_field`. Points that are NaN in every snapshot are left out.
         variable
-            Name of the field in its file; several names, or a Dataset, give one basis of all of them.
+            Name of the field in its file; several names, or a Dataset, give one basis for all of them.
         weights
             Positive weights of the points, of any shape that broadcasts to space. By default cell areas, cos(latitude),
-            where a coordinate is a latitude, else 1; "equal" for 1 also there.
+            if a coordinate is a latitude, else 1; "equal" for 1 in any case.
 
         Raises
         ------
@@ -112,12 +112,12 @@ class POD(BaseEstimator):  # type: ignore[misc]
         self.modes_ *= signs.reshape(-1, *[1] * self.mean_.ndim)
         if opened.kept is not None:
             self.mean_[~opened.kept] = np.nan
-            self.modes_[:, ~opened.kept] = 0.0  # in place of what rounding made of them
+            self.modes_[:, ~opened.kept] = 0.0  # instead of their rounding errors
         return self
 
     @classmethod
     def from_basis(cls: type[Basis], modes: Any, mean: Any = None, weights: Any = None) -> Basis:
-        """Return a POD with given modes ``(modes, *space)``, made orthonormal in the weights if they are not.
+        """Return a POD with given modes ``(modes, *space)``, orthonormalised in the weights if necessary.
 
         Raises
         ------
@@ -143,7 +143,7 @@ class POD(BaseEstimator):  # type: ignore[misc]
         return pod
 
     def transform(self, field: Any, *, variable: str | Sequence[str] | None = None) -> Float[np.ndarray, "time modes"]:
-        """Return the coefficients of a field, read in pieces when it is large.
+        """Return the coefficients of a field, read in pieces if it is large.
 
         Raises
         ------
@@ -172,18 +172,18 @@ class POD(BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         coefficients
-            One for each mode.
+            Coefficients (time, modes).
         times
-            Of the rows, for fields of xarray.
+            Times of the rows, for fields of xarray.
 
         Returns
         -------
-        An array ``(time, *space)``; a DataArray or Dataset with its coordinates where such was fitted.
+        An array ``(time, *space)``; a DataArray or Dataset with its coordinates if the basis was fitted to one.
 
         Raises
         ------
         BadInputError
-            If the coefficients are not one for each mode.
+            If the number of coefficients is not the number of modes.
         """
         self._check_fitted()
         if coefficients.ndim != 2 or coefficients.shape[1] != len(self.modes_):
@@ -196,7 +196,7 @@ class POD(BaseEstimator):  # type: ignore[misc]
         return self.grid_.to_xarray(fields, times)
 
     def modes_as_given(self) -> Any:
-        """Return the modes as the fields that were fitted, over the dimension ``mode``; masked points are NaN."""
+        """Return the modes in the form of the fitted fields, over the dimension ``mode``; masked points are NaN."""
         self._check_fitted()
         rows = np.where(np.isnan(self.mean_), np.nan, self.modes_).reshape(len(self.modes_), -1)
         if self.grid_ is None:
@@ -204,7 +204,7 @@ class POD(BaseEstimator):  # type: ignore[misc]
         return self.grid_.to_xarray(rows, np.arange(1, len(rows) + 1), "mode")
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
-        """Write the basis to a folder, ``pod.json`` and ``pod.safetensors``, whole or not at all."""
+        """Write the basis to a folder, ``pod.json`` and ``pod.safetensors``, completely or not at all."""
         self._check_fitted()
         known = bool(np.isfinite(self.energies_).all())
         record = {
@@ -222,12 +222,12 @@ class POD(BaseEstimator):  # type: ignore[misc]
 
     @classmethod
     def load(cls: type[Basis], path: str | Path) -> Basis:
-        """Read a basis that :meth:`save` wrote.
+        """Read a basis written by :meth:`save`.
 
         Raises
         ------
         BadInputError
-            If a file is missing, truncated, of a newer schema, or does not fit.
+            If a file is missing, truncated, of a newer schema, or inconsistent.
         """
         path = Path(path)
         record = read_json(path / "pod.json", schema=SCHEMA, version=SCHEMA_VERSION)
@@ -248,7 +248,7 @@ class POD(BaseEstimator):  # type: ignore[misc]
         return pod
 
     def __sklearn_is_fitted__(self) -> bool:
-        """Say whether there is a basis."""
+        """Return whether there is a basis."""
         return hasattr(self, "modes_")
 
     def _check_fitted(self) -> None:
@@ -291,7 +291,7 @@ class POD(BaseEstimator):  # type: ignore[misc]
         return count
 
     def _variances(self, field: Field, variable_of: np.ndarray) -> np.ndarray:
-        """Return at every point the weighted mean variance of the field that it belongs to."""
+        """Return, at every point, the weighted mean variance of its field."""
         pieces = list(field.pieces(self.chunk_bytes // 24, over_time=True))
         mean = sum(field.piece(piece).sum(axis=0) for piece in pieces) / field.shape[0]
         variances = sum(((field.piece(piece) - mean) ** 2).sum(axis=0) for piece in pieces) / field.shape[0]
@@ -311,11 +311,11 @@ class POD(BaseEstimator):  # type: ignore[misc]
         self.modes_ = phi[:kept].reshape(kept, *field.shape[1:]) / root
 
     def _fit_snapshots(self, field: Field) -> None:
-        """Read pieces of space, add up the correlation of snapshots, read again for the modes."""
+        """Read pieces of space, sum the correlation of snapshots, and read again for the modes."""
         count, space = field.shape[0], field.shape[1:]
         self.mean_ = np.empty(space)
         gram = np.zeros((count, count))
-        # A piece, its copy without mean, and its product are in memory at once.
+        # A piece, its copy without the mean, and its product are in memory at once.
         pieces = list(field.pieces(self.chunk_bytes // 24, over_time=False))
         for piece in pieces:
             values = field.piece(piece)
@@ -333,7 +333,7 @@ class POD(BaseEstimator):  # type: ignore[misc]
             self.modes_[(slice(None), *piece[1:])] = modes.reshape(kept, *values.shape[1:])
 
     def _fit_points(self, field: Field) -> None:
-        """Read pieces of time, add up the mean, then the correlation of points; its eigenvectors are the modes."""
+        """Read pieces of time, sum the mean, then the correlation of points; its eigenvectors are the modes."""
         space, points = field.shape[1:], int(np.prod(field.shape[1:]))
         pieces = list(field.pieces(self.chunk_bytes // 24, over_time=True))
         self.mean_ = np.zeros(space)
@@ -350,7 +350,7 @@ class POD(BaseEstimator):  # type: ignore[misc]
 
 
 def _areas(field: Field) -> np.ndarray | None:
-    """Return the cell areas of the points of a field; None where there are no latitudes."""
+    """Return the cell areas of the points of a field; None if there are no latitudes."""
     areas = None if field.grid is None else field.grid.areas()
     return None if areas is None else areas.reshape(field.shape[1:])
 

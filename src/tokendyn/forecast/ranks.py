@@ -1,16 +1,16 @@
-"""How many singular values are signal: the threshold of Gavish and Donoho."""
+"""The number of singular values of the signal: the threshold of Gavish and Donoho."""
 
 import numpy as np
 from jaxtyping import Float
 from scipy.integrate import quad
 from scipy.optimize import brentq
 
-#: Words that ask for the automatic rank.
+#: Values that select the automatic rank.
 AUTO = "auto"
 
 
 def gavish_donoho(values: Float[np.ndarray, " values"], shape: tuple[int, int]) -> int:
-    """Return how many singular values lie above the optimal hard threshold for noise of unknown size.
+    """Return the number of singular values above the optimal hard threshold for noise of unknown size.
 
     The threshold is ``lambda(beta) / sqrt(mu(beta))`` times the median singular value, with
     ``lambda^2 = 2 (beta + 1) + 8 beta / (beta + 1 + sqrt(beta^2 + 14 beta + 1))``, beta the ratio of the sides of the
@@ -19,9 +19,9 @@ def gavish_donoho(values: Float[np.ndarray, " values"], shape: tuple[int, int]) 
     Parameters
     ----------
     values
-        All singular values, the largest first.
+        All singular values, largest first.
     shape
-        Of the matrix.
+        Shape of the matrix.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The options of a table of snapshots, which all experiments on a user's series share, and how it is read."""
+"""The options of a table of snapshots, shared by all experiments on a user's series, and its reading."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class TableOptions:
-    """What of a table is a series, and what its times are.
+    """The columns of a table that form a series, and its times.
 
     Attributes
     ----------
@@ -24,9 +24,9 @@ class TableOptions:
         Column with the times: numbers or dates at equal steps, also months, quarters, years or business days. By
         default a column with a usual name (time, t, date, ds, month, year, ...), if there is one.
     columns
-        What to forecast, with commas between; all but time and inputs by default.
+        Columns to forecast, separated by commas; by default all but time and inputs.
     inputs
-        Columns with control or forcing that is known ahead, with commas between.
+        Columns with control or forcing known in advance, separated by commas.
     fill
         Fill gaps: linear or previous. By default they are errors.
     """
@@ -39,18 +39,18 @@ class TableOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class SeriesOptions(TableOptions):
-    """What of a table are one or several series.
+    """The columns of a table that form one or several series.
 
     Attributes
     ----------
     series
-        Column that tells several series apart.
+        Column that separates several series.
     """
 
     series: str | None = None
 
     def read(self, data: Path) -> "list[Snapshots]":
-        """Read one series, or the several that the column ``series`` tells apart."""
+        """Read one series, or the several that the column ``series`` separates."""
         return read_series(
             data, self.time, listed(self.columns), listed(self.inputs) or (), series=self.series, fill=self.fill
         )
@@ -65,7 +65,7 @@ def read_series(
     series: str | None,
     fill: str | None,
 ) -> "list[Snapshots]":
-    """Read one series, or the several that a column tells apart.
+    """Read one series, or the several that a column separates.
 
     Parameters
     ----------
@@ -83,12 +83,12 @@ def read_series(
 
 
 def listed(text: str | None) -> list[str] | None:
-    """Return the names of a list with commas, None for none given."""
+    """Return the names of a list separated by commas, None without names."""
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
 
 
 def described(series: "Sequence[Snapshots]") -> str:
-    """Return one line about what was read."""
+    """Return one line about the data."""
     first, rows = series[0], sum(map(len, series))
     parts = f" in {len(series)} series" if len(series) > 1 else ""
     driven = f", inputs {', '.join(first.input_names)}" if first.input_names else ""
@@ -98,12 +98,12 @@ def described(series: "Sequence[Snapshots]") -> str:
 
 
 def series_of(series: "Sequence[Snapshots]") -> Any:
-    """Return one or several series as :meth:`tokendyn.forecast.Forecaster.fit` takes them."""
+    """Return one or several series for :meth:`tokendyn.forecast.Forecaster.fit`."""
     return series[0] if len(series) == 1 else list(series)
 
 
 def noted(first: "Snapshots", time: str | None, series: str | None, fill: str | None) -> dict[str, Any]:
-    """Return what a forecast of the same table needs to know; of fields their names, not those of their points.
+    """Return the facts for a forecast of the same table; for fields their names, not those of their points.
 
     Parameters
     ----------
@@ -122,25 +122,25 @@ def noted(first: "Snapshots", time: str | None, series: str | None, fill: str | 
 def future_inputs(table: Path, names: Sequence[str], time: str | None, after: "Snapshots", steps: int) -> "np.ndarray":
     """Return the inputs of the ``steps`` snapshots that follow a series, ``(steps, inputs)``.
 
-    With the time column, rows up to the end of the series are left out, and the rest must go on at its step.
+    With the time column, rows up to the end of the series are left out, and the rest must continue at its step.
 
     Parameters
     ----------
     table
         File with a column for each input.
     names
-        Those columns.
+        Names of these columns.
     time
         Column with the times; by default one with a usual name, if there is one.
     after
         The series.
     steps
-        Rows that are needed.
+        Number of rows needed.
 
     Raises
     ------
     BadInputError
-        If a column is not there, a number is missing, the times do not go on, or rows are too few.
+        If a column or a number is missing, the times do not continue the series, or there are too few rows.
     """
     import numpy as np
 
@@ -170,7 +170,7 @@ def _input_columns(
     Raises
     ------
     BadInputError
-        If a column is not there, or holds no numbers.
+        If a column is missing, or holds no numbers.
     """
     import numpy as np
 

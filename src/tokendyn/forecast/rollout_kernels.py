@@ -17,9 +17,9 @@ SIN, TANH, IDENTITY = 0, 1, 2
 
 @_compiled
 def rollout(orbit, drive, stride, limit, A, b, Wq, bq, Wk, P, V, W1, b1, W2, kind):
-    """Continue ``orbit`` in place and return how many steps stayed below ``limit``.
+    """Continue ``orbit`` in place and return the number of steps below ``limit``.
 
-    The cost of a step is linear in the delays: one query, one pass over the tokens.
+    The cost of a step is linear in the delays: a single query, and a single pass over the tokens.
     """
     steps = drive.shape[0]
     delays, features, width = A.shape

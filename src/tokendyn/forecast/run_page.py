@@ -1,4 +1,4 @@
-"""The page of a forecast run: what comes, how sure that is, and which modes make it."""
+"""The page of a forecast run: the forecast, its uncertainty, and its modes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Run(Protocol):
-    """What a page shows of a forecast run."""
+    """The attributes of a forecast run on its page."""
 
     @property
     def model(self) -> Forecaster:
-        """Fitted to all data."""
+        """The model, fitted to all data."""
 
     @property
     def forecast(self) -> Forecast:
-        """What comes after the data."""
+        """The forecast after the data."""
 
     @property
     def past(self) -> Snapshots:
@@ -44,35 +44,35 @@ class Run(Protocol):
 
     @property
     def family(self) -> str:
-        """What the model is."""
+        """The family of the model."""
 
     @property
     def account(self) -> str:
-        """Why this model."""
+        """The reason for this model."""
 
     @property
     def rows(self) -> int:
-        """Snapshots of the data."""
+        """Number of snapshots of the data."""
 
     @property
     def held_out(self) -> HeldOut | None:
-        """Forecasts of what was held out."""
+        """Forecasts of the held-out part."""
 
     @property
     def errors(self) -> Mapping[str, float]:
-        """Errors of simple models."""
+        """Errors of simple models, by name."""
 
     @property
     def season(self) -> int | None:
-        """Steps of the season."""
+        """Length of the season in steps."""
 
     @property
     def spectrum(self) -> Spectrum | None:
-        """Of a linear model."""
+        """Spectrum of a linear model."""
 
     @property
     def maps(self) -> bool:
-        """Whether its modes are maps."""
+        """Whether the modes are maps."""
 
     @property
     def provenance(self) -> Mapping[str, Any]:
@@ -91,18 +91,18 @@ class Run(Protocol):
         """Return the run of each series alone."""
 
 
-#: Modes of a spectrum that are drawn as maps, and listed.
+#: Number of modes of a spectrum that are drawn as maps, and listed.
 _MAPS, _LISTED = 4, 10
-#: Rows of the forecast that the page lists.
+#: Number of rows of the forecast on the page.
 _ROWS = 60
-#: Frequencies below this share of the largest are means and trends, and no oscillation.
+#: Frequencies below this share of the largest are means and trends, not oscillations.
 _SLOW = 1e-6
-#: Modes that contribute less than this share of the largest are no part of what is seen.
+#: Modes with a contribution below this share of the largest are not visible in the data.
 _NEGLIGIBLE = 1e-4
 
 
 def run_report(run: Run, *, title: str, command: str) -> Report:
-    """Return the page of a run: key figures, forecast, errors, spectrum, modes, and why this model."""
+    """Return the page of a run: key figures, forecast, errors, spectrum, modes, and the reason for the model."""
     past = run.past
     facts: dict[str, object] = {"model": run.family, "horizon": past.in_words(len(run.forecast.values) * past.dt)}
     facts |= {"snapshots": run.rows, "step": past.step_words}
@@ -139,7 +139,7 @@ def run_report(run: Run, *, title: str, command: str) -> Report:
 
 
 def _dated(run: Run) -> "pd.DataFrame":
-    """Return the table of the forecast with its times as they are written."""
+    """Return the table of the forecast with its times as in the file."""
     if len(run.split()) > 1:
         return run.table()
     table = run.table().reset_index()
@@ -168,7 +168,7 @@ def _spectral(run: Run) -> list[Section]:
     if run.maps and run.past.grid is not None:
         shown = "The modes that contribute most, as maps: real part, at the phase in which it is largest"
         sections.append(Picture(maps_figure(run.spectrum, run.past.grid, run.past), shown, f"{shown}.", "Mode maps"))
-    elif len(run.past.names) > 1:  # one bar says no more than the table
+    elif len(run.past.names) > 1:  # a single bar adds nothing to the table
         shown = "The modes that contribute most, on the columns"
         sections.append(Picture(modes_figure(spectrum, run.past.names, unit=unit), shown, f"{shown}."))
     if isinstance(run.model, FieldForecaster):
@@ -178,14 +178,14 @@ def _spectral(run: Run) -> list[Section]:
 
 
 def _with_periods(table: Any, past: Snapshots, length: float) -> Any:
-    """Return the table of a spectrum, whose unit of time has a length, with the period of each mode in words."""
+    """Return the table of a spectrum for a unit of time of some length, with the period of each mode in words."""
     periods = ["" if f <= 0 else past.in_words(float(f"{length / f:.4g}")) for f in table["frequency"]]
     columns = ["frequency", "growth_rate", "contribution", "modulus"]
     return table[columns].assign(period=periods)
 
 
 def forecast_picture(run: Run) -> Figure:
-    """Draw the end of the data and the forecast with its bands: columns, or of fields the leading coefficients."""
+    """Draw the end of the data and the forecast with its bands: columns, or the leading coefficients of fields."""
     past, forecast = run.past, run.forecast
     lower, upper = getattr(forecast, "lower", None), getattr(forecast, "upper", None)
     before, after, names = past.values, forecast.values, list(past.names)
@@ -213,7 +213,7 @@ def forecast_picture(run: Run) -> Figure:
 
 
 def _when(past: Snapshots, times: np.ndarray) -> Any:
-    """Return times as an axis shows them: dates where they are dates that matplotlib knows."""
+    """Return times for an axis: dates if matplotlib knows them."""
     if past.epoch is None:
         return times
     index = index_after(times, past.epoch, past.calendar)
@@ -239,7 +239,7 @@ def field_figure(run: Run) -> Figure:
 
 
 def maps_figure(spectrum: Spectrum, grid: Grid, past: Snapshots) -> Figure:
-    """Draw the modes of a spectrum that contribute most as maps, a row for each mode and a column for each field."""
+    """Draw the modes of largest contribution as maps, with a row for each mode and a column for each field."""
     weights, frequencies = spectrum.contributions, spectrum.frequencies
     upper = (frequencies >= 0) & (weights >= _NEGLIGIBLE * weights.max())
     places = np.flatnonzero(upper)[:_MAPS]
@@ -247,7 +247,7 @@ def maps_figure(spectrum: Spectrum, grid: Grid, past: Snapshots) -> Figure:
     figure = new_figure(9.5, 0.4 + 2.6 * len(places))
     for row, place in zip(figure.subplots(len(places), len(fields), squeeze=False), places, strict=True):
         mode = spectrum.modes[:, place] * spectrum.amplitudes[place]
-        # The sum of squares turns to the angle at which the real part holds most of the mode.
+        # The sum of squares gives the angle at which the real part holds most of the mode.
         mode = mode * np.exp(-0.5j * np.angle((mode**2).sum()))
         parts = grid.whole(2 * mode.real[None] if frequencies[place] > 0 else mode.real[None])
         slow = frequencies[place] <= _SLOW * np.abs(frequencies).max()

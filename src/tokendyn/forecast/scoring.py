@@ -1,4 +1,4 @@
-"""How a search judges a forecaster: rollouts over what is held out, scored by how long they hold."""
+"""The score of a forecaster in a search: the valid time of rollouts over the held-out part."""
 
 import math
 from collections.abc import Sequence
@@ -12,34 +12,34 @@ from tokendyn.forecast.base import Forecaster
 from tokendyn.forecast.checks import deviations
 from tokendyn.words import counted
 
-#: An error of so many standard deviations is a forecast that no longer holds; nothing after it counts.
+#: A forecast fails at an error of this number of standard deviations; later steps do not count.
 LOST = 0.8
-#: Share of a series that is held out, and starts in it.
+#: Share of a series held out, and number of starts in it.
 _HELD, _STARTS = 0.25, 8
-#: Share of the held-out part that a horizon may take, so that the starts differ.
+#: Largest share of the held-out part for a horizon, so that the starts differ.
 _LONGEST = 0.8
-#: Rollouts of the second scores, by the steps that the best model holds on the average.
+#: Length of rollouts for the second scores, relative to the mean valid time of the best model.
 _ENOUGH = 2.0
 
 
 @dataclass(frozen=True)
 class Holdout:
-    """What is learned in a search, and where the rollouts start.
+    """The training part of a search, and the starts of the rollouts.
 
     Attributes
     ----------
     learned, inputs
-        The series that are fitted and their inputs.
+        The series to fit, and their inputs.
     series, driven
-        Whole series that rollouts are compared with, and their inputs.
+        Whole series to compare rollouts with, and their inputs.
     starts
-        For each of them the rows of the first forecast snapshots.
+        For each of them, the rows of the first forecast snapshots.
     horizon
         Steps of a rollout.
     scale
         Standard deviation of each feature.
     share
-        Steps of a rollout by those of the horizon that scores are shares of; what follows counts as lost.
+        Steps of a rollout, relative to the horizon of the scores; the steps beyond it count as lost.
     """
 
     learned: list[np.ndarray]
@@ -52,10 +52,10 @@ class Holdout:
     share: float = 1.0
 
     def denser(self, times: int, best: float = 0.0) -> "Holdout":
-        """Return the same with so many times the starts, between the first and the last of each series.
+        """Return the same with a multiple of the starts, between the first and the last of each series.
 
-        ``best`` is the score of the best model: twice the steps that it holds are enough to tell models apart, and
-        shorter rollouts leave room for starts that are further from each other.
+        ``best`` is the score of the best model: twice its valid time is enough to compare models, and with shorter
+        rollouts the starts can be further apart.
         """
         steps = min(max(math.ceil(_ENOUGH * (1.0 - best) * self.horizon), 1), self.horizon)
         room = self.horizon - steps
@@ -63,12 +63,12 @@ class Holdout:
         return replace(self, starts=starts, horizon=steps, share=steps / self.horizon)
 
     def cases(self, span: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return windows of ``span`` snapshots, what follows each, and the inputs of both.
+        """Return windows of ``span`` snapshots, the following snapshots, and the inputs of both.
 
         Raises
         ------
         BadInputError
-            If so long a window fits before fewer than half of the starts.
+            If a window of this length fits before fewer than half of the starts.
         """
         windows, truths, drives = [], [], []
         for one, driven, starts in zip(self.series, self.driven, self.starts, strict=True):
@@ -84,7 +84,7 @@ class Holdout:
 def hold_out_for_search(series: Sequence[np.ndarray], inputs: Sequence[np.ndarray], horizon: int | None) -> Holdout:
     """Hold out the last quarter of one series, or the last quarter of several series as a whole.
 
-    The horizon is that of the task, where four fifths of the held-out part allow it; None takes them all, but at most
+    The horizon is that of the task if four fifths of the held-out part allow it; None uses all four fifths, but at most
     700 steps.
 
     Raises
@@ -116,19 +116,19 @@ def errors_of(
     truths: Float[np.ndarray, "batch steps features"],
     scale: Float[np.ndarray, " features"],
 ) -> Float[np.ndarray, "*fits batch steps"]:
-    """Return the root mean square over the features of ``(forecast - truth) / scale``; infinite where not finite."""
+    """Return the root mean square over the features of ``(forecast - truth) / scale``; infinite if not finite."""
     with np.errstate(over="ignore", invalid="ignore"):
         errors = np.sqrt((((values - truths) / scale) ** 2).mean(axis=-1))
     return np.where(np.isfinite(errors), errors, np.inf)
 
 
 def score(errors: Float[np.ndarray, "*fits batch steps"]) -> Float[np.ndarray, "*fits two"]:
-    """Return the share of the horizon that is lost, and the mean error cut at 1; less is better.
+    """Return the lost share of the horizon, and the mean error cut at 1; lower is better.
 
-    The first is ``mean min(max_{s <= t} error_s / .8, 1)`` over starts and leads t: one minus the valid time averaged
-    over all thresholds up to .8, as a share of the horizon. A rollout that has left the truth earns nothing by coming
-    back to the mean, so that a model that decays to the mean never beats one that holds for a while. The second
-    decides between equal ones.
+    The first is ``mean min(max_{s <= t} error_s / 0.8, 1)`` over starts and leads t: one minus the valid time averaged
+    over all thresholds up to 0.8, as a share of the horizon. A rollout that has lost the truth gains nothing by
+    returning to the mean, so a model that decays to the mean never beats a model that is valid for a while. The second
+    breaks ties.
     """
     running = np.minimum(np.maximum.accumulate(errors, axis=-1) / LOST, 1.0)
     return np.stack([running.mean(axis=(-2, -1)), np.minimum(errors, 1.0).mean(axis=(-2, -1))], axis=-1)

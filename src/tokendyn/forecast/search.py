@@ -1,4 +1,4 @@
-"""One search for the forecaster of a series: naive, linear, polynomial, fixed units and TD-TF, by rollouts held out."""
+"""One search for the forecaster of a series: naive, linear, polynomial, fixed units and TD-TF, by held-out rollouts."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -20,20 +20,23 @@ from tokendyn.forecast.field_forecaster import WIDE, FieldForecaster
 from tokendyn.forecast.forms import open_series, plain_inputs
 from tokendyn.forecast.intervals import calibration_horizon, refit_cost, rolling_residuals
 from tokendyn.forecast.scoring import score_model
-from tokendyn.forecast.short import ShortFound, contest, short_forecaster
+from tokendyn.forecast.short import ShortSearch, contest, short_forecaster
 from tokendyn.forecast.trials import SearchResult, Trial
 from tokendyn.words import counted
 
-#: The median of several simple models is not taken where the best alone is this good: exact recursions of clean signals
-#: have nothing to average.
+#: Snapshots that a search needs.
+LEAST_ROWS = 8
+#: The median of several simple models is not used if the best alone is this good: exact recursions of clean signals
+#: gain nothing from a mean.
 _CLEAN = 1e-3
-#: The last fit is not kept when it scores so many times worse on the same starts, which it has learned.
+#: The last fit is rejected if its score is worse by this factor on the same starts, which it has learned.
 _WORSE = 3.0
-#: Refits for the bands of a short series are made also behind the end of the budget: so many, as far as this share of
-#: it or these seconds allow, and a few in any case.
+#: Refits for the bands of a short series continue after the end of the budget: at most this number, within this share
+#: of it or these seconds, and a few in any case.
 _SHORT_REFITS, _SHORT_SHARE, _SHORT_SECONDS, _FEW_REFITS = 25, 0.3, 0.15, 3
-#: Series of up to so many snapshots and columns, with budgets from so many seconds on, get the mean of short series
-#: too, of so many last snapshots; refits at rolling origins weigh both where they take at most this share of the time.
+#: Series with at most this number of snapshots and columns, and budgets of at least this number of seconds, also get
+#: the mean of short series, fitted to this number of last snapshots; refits at rolling origins weight both if they take
+#: at most this share of the time.
 _MEDIUM, _NARROW, _AFFORDED, _RECENT, _CONTEST = 1000, 3, 4.0, 400, 0.25
 #: A model or mean of less weight than this is left out.
 _LIGHT = 0.05
@@ -53,39 +56,39 @@ def auto_forecaster(
     resume: str | Path | None = None,
     progress: Callable[[float, str], None] | None = None,
 ) -> SearchResult:
-    """Search for the forecaster that holds longest on what is held out, and fit it to everything.
+    """Search for the forecaster with the longest valid time on held-out data, and fit it to all data.
 
-    Naive models and linear maps first, then vector fields (:class:`VectorField`) and fixed bases of a window
-    (:class:`BasisMap`) by least squares, the best of them varied until the time is spent; for noisy series smoothed
-    ones, and with time TD-TF. A nonlinear model is kept only where it clearly beats the linear and naive ones. A series
-    of at most 300 snapshots gets a weighted mean of all candidates, exponential smoothing among them, by refits at
-    rolling origins; of one of up to 1,000 a nonlinear choice is weighed against that mean. Of more than 64 columns the
-    coefficients of their modes are forecast (:class:`FieldForecaster`). Seasons of the data's own and of its calendar
-    are tried.
+    First naive models and linear maps, then vector fields (:class:`VectorField`) and fixed bases of a window
+    (:class:`BasisMap`) by least squares, with variations of the best until the time is spent; for noisy series also
+    models with smoothing, and with enough time TD-TF. A nonlinear model is kept only if it clearly beats the linear and
+    naive ones. A series of at most 300 snapshots gets a weighted mean of all candidates, including exponential
+    smoothing, by refits at rolling origins; for up to 1,000 snapshots a nonlinear choice is weighted against that mean.
+    With more than 64 columns the coefficients of their modes are forecast (:class:`FieldForecaster`). Seasons in the
+    data and in its calendar are tried.
 
     Parameters
     ----------
     series, dt, inputs
         As for :meth:`tokendyn.forecast.Forecaster.fit`.
     horizon
-        Steps that the forecasts are for; None takes what the held-out quarter allows, up to 700. The rollouts are as
-        long where the held-out part allows them.
+        Steps of the intended forecasts; None for the longest that the held-out quarter allows, up to 700. The rollouts
+        have this length if the held-out part allows it.
     budget
-        Processor seconds, the last fit and the calibration of its bands included, kept to a fifth; the naive and the
-        first linear models are always tried. What is compiled once on a machine is not counted.
+        Processor seconds, including the last fit and the calibration of its bands, met to within a fifth; the naive and
+        the first linear models are always tried. Compilation, once on a machine, does not count.
     longest
-        Longest window, in snapshots, that a model may look back at; None for any.
+        Longest window of a model in snapshots; None for any.
     seasons
-        Steps of seasons to try beside those of the data's own and of its calendar.
+        Lengths in steps of seasons to try, in addition to those of the data and of the calendar.
     logarithms
-        Whether positive series that grow are forecast by their logarithm too. Give False if the model is to be fitted
+        Whether growing positive series are also forecast by their logarithm. Give False if the model will be fitted
         again to data that are not positive.
     random_state
         Seed of every candidate.
     resume
-        JSON file that the trials are written to; trials that it holds are not repeated.
+        JSON file for the trials; trials already in it are not repeated.
     progress
-        Called with the share of the budget that is spent and what is being tried.
+        Called with the share of the budget spent, and a description of the current trial.
 
     Raises
     ------
@@ -110,13 +113,13 @@ def auto_forecaster(
         raise BadInputError.all_of("the search", problems)
     known = opened.inputs if inputs is None else plain_inputs(inputs)
     arrays, driven = check_training(opened.values, known, window=1)
-    if max(map(len, arrays)) < 8:
+    if max(map(len, arrays)) < LEAST_ROWS:
         raise BadInputError(
-            f"the longest series has {counted(max(map(len, arrays)), 'snapshot')}; a search needs at least 8"
+            f"the longest series has {counted(max(map(len, arrays)), 'snapshot')}; a search needs at least {LEAST_ROWS}"
         )
     field = FieldForecaster() if arrays[0].shape[1] > WIDE else None
     searched = arrays if field is None else field.reduce(arrays, driven, dt, opened.form)
-    # More threads make small matrices slower, most of all beside other programs, and their waiting counts as CPU time.
+    # More threads slow small matrices down, above all beside other programs, and their waiting counts as CPU time.
     with threadpool_limits(limits=1):
         suggested = tuple(dict.fromkeys((*opened.form.seasons, *seasons)))
         search = Exploration(
@@ -137,14 +140,14 @@ def auto_forecaster(
     return result
 
 
-def _mean_of_recent(search: Exploration, logarithms: bool) -> ShortFound | None:
+def _mean_of_recent(search: Exploration, logarithms: bool) -> ShortSearch | None:
     """Return the weighted mean of short series for the end of one of medium length; None for others."""
     series, columns = search.series, search.features
     medium = len(series) == 1 and len(series[0]) <= _MEDIUM and columns <= _NARROW and not search.driven
     if not medium or search.budget < _AFFORDED:
         return None
     search.progress(0.0, "refits at rolling origins")
-    # The mean is fitted to the whole series in the end, which may be positive at its end alone.
+    # Finally the mean is fitted to the whole series, which may be positive only at its end.
     logarithms = logarithms and bool((series[0] > 0.0).all())
     return short_forecaster(
         series[0][-_RECENT:], search.dt, search.horizon, search.seed, search.longest, search.seasons, logarithms,
@@ -152,7 +155,7 @@ def _mean_of_recent(search: Exploration, logarithms: bool) -> ShortFound | None:
     )  # fmt: skip
 
 
-def _chosen(search: Exploration, status: str, mean: ShortFound | None) -> SearchResult:
+def _chosen(search: Exploration, status: str, mean: ShortSearch | None) -> SearchResult:
     """Choose among the trials, weigh a nonlinear choice against the mean of short series, and fit it to everything."""
     best, near = search.preferred()
     model, family = best.build(), best.title
@@ -170,7 +173,7 @@ def _chosen(search: Exploration, status: str, mean: ShortFound | None) -> Search
 
 
 def _mixed(
-    search: Exploration, model: Forecaster, best: Trial, family: str, mean: ShortFound, share: float, status: str
+    search: Exploration, model: Forecaster, best: Trial, family: str, mean: ShortSearch, share: float, status: str
 ) -> SearchResult:
     """Return the weighted mean of a choice and the mean of short series, or the latter alone."""
     families = f"weighted mean of {len(mean.chosen)}"
@@ -191,11 +194,11 @@ def _mixed(
 
 
 def _fitted(search: Exploration, model: Forecaster, best: Trial, family: str, status: str) -> SearchResult:
-    """Fit to everything; keep what was validated where the last fit went wrong."""
+    """Fit to all data; keep the validated model if the last fit fails."""
     given = search.inputs if search.driven else None
     search.progress(min(search.spent(), 1.0), f"last fit: {family}")
     model.fit(search.series, dt=search.dt, inputs=given)
-    # A nonlinear fit to more data, scored on data that it has learned, must not be worse: it then is less stable.
+    # A nonlinear fit to more data, scored on data that it has learned, is unstable if it scores worse.
     lost, worse = float(score_model(model, search.confirming)[0]), _WORSE if best.family in SIMPLE else 1.0
     if lost > worse * best.score + EQUAL:
         model, family = search.validated(best), best.title
@@ -211,19 +214,19 @@ def _fitted(search: Exploration, model: Forecaster, best: Trial, family: str, st
 
 
 def _calibrate(search: Exploration, model: Forecaster, least: int = 1) -> None:
-    """Measure what forecasts of the past miss, with what is left of the budget and time for ``least`` refits."""
+    """Measure the errors of past forecasts with the rest of the budget, and at least time for ``least`` refits."""
     lengths = [len(one) for one in search.series]
     horizon = calibration_horizon(lengths, search.horizon, model.window_length_)
     left = search.budget * (1.0 - search.spent())
     search.progress(min(search.spent(), 1.0), "bands")
-    with suppress(BadInputError):  # of several series that are all shorter than a window and the horizon
+    with suppress(BadInputError):  # several series, all shorter than a window and the horizon
         model.residuals_ = rolling_residuals(
             model, search.series, search.inputs, horizon=horizon, budget=max(left, least * refit_cost(model))
         )
 
 
 def _of_backtests(search: Exploration, logarithms: bool) -> SearchResult:
-    """Return the weighted mean of what backtests of a short series rank about equally."""
+    """Return the weighted mean of the candidates that backtests of a short series rank about equally."""
     backtests = short_forecaster(
         search.series[0], search.dt, search.horizon, search.seed, search.longest, search.seasons, logarithms,
         search.budget,

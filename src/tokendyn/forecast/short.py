@@ -87,7 +87,7 @@ class RollingTest:
 
 
 @dataclass(frozen=True)
-class ShortFound:
+class ShortSearch:
     """The fitted mean, all candidates, which of them are its members, the test, and what the mean forecast in it."""
 
     model: Blend
@@ -111,7 +111,7 @@ def short_forecaster(
     seasons: Sequence[int] = (),
     logarithms: bool = True,
     budget: float = 10.0,
-) -> ShortFound:
+) -> ShortSearch:
     """Return the mean of all candidates, weighted by powers of ``best score / score``, fitted to the whole series.
 
     Parameters
@@ -159,7 +159,7 @@ def short_forecaster(
         members=[[tested[number].kind, tested[number].parameters] for number in chosen],
         weights=[float(shares[number]) for number in chosen],
     )
-    return ShortFound(model.fit(series, dt=dt), tuple(tested), tuple(map(int, chosen)), test, combined)
+    return ShortSearch(model.fit(series, dt=dt), tuple(tested), tuple(map(int, chosen)), test, combined)
 
 
 def seasons_of(series: np.ndarray, calendar: Sequence[int] = ()) -> list[int]:
@@ -208,7 +208,7 @@ def _continued(model: Forecaster, series: np.ndarray, ahead: int) -> np.ndarray:
     return values[0]
 
 
-def contest(model: Forecaster, series: np.ndarray, dt: float, mean: ShortFound) -> float:
+def contest(model: Forecaster, series: np.ndarray, dt: float, mean: ShortSearch) -> float:
     """Return the weight of a model, not fitted, beside a mean of the same series' end: by refits at the same origins.
 
     Both are scored by how long they hold (:func:`tokendyn.forecast.scoring.score`): behind what can be predicted the

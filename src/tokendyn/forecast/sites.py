@@ -5,15 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
-#: Numbers that are smoothed at most for a map that all sites share, and snapshots of a stretch of them: its few
-#: coefficients need no more, and the cost of smoothing grows with the cube of the sites.
+#: Largest number of values smoothed for a map that all sites share, and snapshots in a stretch of them: its few
+#: coefficients need no more, and the cost of smoothing grows with the cube of the number of sites.
 SMOOTHED, _STRETCH = 10_000, 80
 
 
 def neighbours(sites: int, reach: int, *, periodic: bool) -> Int[np.ndarray, "sites near"]:
     """Return for each site the columns of itself and of ``reach`` sites on both sides, in order.
 
-    Beyond the ends of a grid that is not periodic stands the number ``sites``: a column of zeros, the mean.
+    Neighbours beyond the ends of a grid that is not periodic have the number ``sites``: a column of zeros, the mean.
     """
     numbers = np.arange(sites)[:, None] + np.arange(-reach, reach + 1)
     return numbers % sites if periodic else np.where((numbers < 0) | (numbers >= sites), sites, numbers)
@@ -44,7 +44,7 @@ def local_rows(
 def whole_operators(
     local: Float[np.ndarray, "windows columns"], delays: int, near: Int[np.ndarray, "sites near"]
 ) -> Float[np.ndarray, "samples delays sites sites"]:
-    """Return the derivatives of all sites by the windows of the whole grid, from those of each by its neighbours.
+    """Return the derivatives of all sites by the windows of the whole grid, from those of each site by its neighbours.
 
     Parameters
     ----------
@@ -68,9 +68,9 @@ def stretches(
     Parameters
     ----------
     series, inputs
-        Long ones, and the rows of inputs of each.
+        Long series, and the rows of inputs of each.
     least
-        Snapshots that a stretch must hold.
+        Least number of snapshots in a stretch.
     """
     length = max(_STRETCH, 2 * least)
     total = sum(map(len, series))

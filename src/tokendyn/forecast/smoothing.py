@@ -1,8 +1,8 @@
-"""Noisy series brought onto the dynamics of a model: weak-constraint smoothing by Gauss-Newton.
+"""Noisy series moved onto the dynamics of a model: weak-constraint smoothing by Gauss-Newton.
 
 The smoothed series minimises ``sum_k |z_k - y_k|^2 + ratio sum_k |z_{k+1} - f(window of z at k)|^2`` (Y. Tremolet,
-Q. J. R. Meteorol. Soc. 132, 2483 (2006)), with ``ratio`` the variance of the noise of a snapshot over that of the
-model's step. The normal equations are banded, as a step reaches back one window only.
+Q. J. R. Meteorol. Soc. 132, 2483 (2006)), where ``ratio`` is the variance of the noise of a snapshot over that of the
+model's step. The normal equations are banded, because a step reaches back only one window.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from tokendyn.forecast.cell import tokens_of
 
 #: Weight of a fitted model against the data.
 RATIO = 1e4
-#: A step of Gauss-Newton that does not lower the cost is halved so many times before it is given up.
+#: Number of times a step of Gauss-Newton that does not lower the cost is halved before it is given up.
 _HALVINGS = 6
 #: Gauss-Newton ends when a step lowers the cost by less than this share.
 _WORTH = 1e-6
@@ -25,11 +25,11 @@ _WORTH = 1e-6
 
 @runtime_checkable
 class StepModel(Protocol):
-    """What the smoothing asks of a model: its window, one step, and the derivatives of the step."""
+    """The interface of a model for the smoothing: its window, one step, and the derivatives of the step."""
 
     @property
     def delays(self) -> int:
-        """Snapshots of a window."""
+        """Number of snapshots in a window."""
 
     @property
     def stride(self) -> int:
@@ -60,11 +60,11 @@ def smoothed(
     series, inputs
         Normalised noisy series (time, features) and their inputs.
     guess
-        Where Gauss-Newton starts, such as the last smoothed series.
+        Start of Gauss-Newton, such as the last smoothed series.
     ratio
         Weight of the model against the data.
     rounds
-        Steps of Gauss-Newton at most; it ends when one lowers the cost by less than a millionth.
+        Largest number of steps of Gauss-Newton; it ends when a step lowers the cost by less than a millionth.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         given = zip(series, inputs, guess, strict=True)
@@ -74,7 +74,7 @@ def smoothed(
 def _smoothed(
     cell: StepModel, noisy: np.ndarray, driven: np.ndarray, state: np.ndarray, ratio: float, rounds: int
 ) -> np.ndarray:
-    """Smooth one series; what is so far off that its cost is not finite stays as it is."""
+    """Smooth one series; a series whose cost is not finite stays unchanged."""
     cost = _cost(cell, noisy, driven, state, ratio)
     for _ in range(rounds if np.isfinite(cost) else 0):
         step, before = _step(cell, noisy, driven, state, ratio), cost
@@ -90,7 +90,7 @@ def _smoothed(
 
 
 def _cost(cell: StepModel, noisy: np.ndarray, driven: np.ndarray, state: np.ndarray, ratio: float) -> float:
-    """Return what is minimised."""
+    """Return the cost."""
     tokens = tokens_of(state, driven, cell.delays, cell.stride)
     misses = state[len(state) - len(tokens) :] - cell.step(tokens)
     return float(((state - noisy) ** 2).sum() + ratio * (misses**2).sum())

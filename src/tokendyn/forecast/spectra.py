@@ -1,4 +1,4 @@
-"""What a linear operator of snapshots says: eigenvalues, frequencies, growth, modes."""
+"""The spectrum of a linear operator of snapshots: eigenvalues, frequencies, growth, modes."""
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -19,25 +19,25 @@ Matrix = Float[np.ndarray, "state state"]
 
 @dataclass(frozen=True)
 class Spectrum(Result, kind="spectrum"):
-    """Eigenvalues of a linear recursion, the largest contribution first.
+    """Eigenvalues of a linear recursion, largest contribution first.
 
-    ``x(k) - rest = sum_i modes[:, i] eigenvalues[i]^k amplitudes[i]``, k counted from the last snapshot of the
-    window that the amplitudes belong to.
+    ``x(k) - rest = sum_i modes[:, i] eigenvalues[i]^k amplitudes[i]``, where k counts from the last snapshot of the
+    window of the amplitudes.
 
     Attributes
     ----------
     eigenvalues
-        Of one time step.
+        Eigenvalues for one time step.
     modes
         The newest snapshot's block of each eigenvector, (features, modes); eigenvectors have norm 1.
     amplitudes
         Coefficient of each eigenvector in that window.
     rest
-        The snapshot that the recursion leaves at rest.
+        The fixed point of the recursion.
     dt
         Time of one step.
     hint
-        What to change in the model, in words; empty where nothing is to be said.
+        Suggested change of the model, in words; empty if there is none.
     """
 
     eigenvalues: Complex[np.ndarray, " modes"]
@@ -64,8 +64,8 @@ class Spectrum(Result, kind="spectrum"):
         return np.abs(self.amplitudes) * np.linalg.norm(self.modes, axis=0)
 
     def at(self, steps: Int[np.ndarray, " steps"]) -> Float[np.ndarray, "steps features"]:
-        """Return what the modes make of some steps after the last snapshot of the window; before it where negative."""
-        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):  # of modes that vanish, before the window
+        """Return the sum of the modes at steps after the last snapshot of the window; negative steps are before it."""
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):  # for vanishing modes, before the window
             parts = self.amplitudes[:, None] * self.eigenvalues[:, None] ** steps
             return np.asarray(self.rest + (self.modes @ parts).real.T)
 
@@ -75,7 +75,7 @@ class Spectrum(Result, kind="spectrum"):
         Parameters
         ----------
         modes
-            Their places, or one truth value for each mode: ``spectrum.select(spectrum.growth_rates > -0.1)``.
+            Their indices, or one truth value for each mode: ``spectrum.select(spectrum.growth_rates > -0.1)``.
         """
         places = with_partners(self.eigenvalues, modes)
         return replace(
@@ -121,7 +121,7 @@ class Spectrum(Result, kind="spectrum"):
 
 
 def with_partners(eigenvalues: Complex[np.ndarray, " modes"], modes: Any) -> Int[np.ndarray, " chosen"]:
-    """Return the places of some eigenvalues and of their conjugates.
+    """Return the indices of some eigenvalues and of their conjugates.
 
     Raises
     ------
@@ -169,8 +169,8 @@ def companion(
 def stabilised(matrix: Matrix) -> Matrix:
     """Return the matrix with every eigenvalue outside the unit circle moved radially onto it.
 
-    The blocks on the diagonal of the real Schur form are scaled by 1/|eigenvalue|; unlike a change of eigenvalues
-    between eigenvectors this needs no inverse, so that a defective operator stays harmless. Our own choice.
+    The diagonal blocks of the real Schur form are scaled by 1/|eigenvalue|; unlike a change of eigenvalues between
+    eigenvectors this needs no inverse, so it is safe for defective operators. Our own choice.
     """
     form, basis = scipy.linalg.schur(matrix, output="real")
     i, n = 0, len(form)

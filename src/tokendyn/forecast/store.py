@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 SCHEMA = "tokendyn-forecast"
 SCHEMA_VERSION = 1
-#: What ``tokendyn forecast fit`` notes beside a model: the data, the error on what was held out, the command.
+#: Record of ``tokendyn forecast fit`` beside a model: the data, the error on the held-out part, the command.
 DATA_SCHEMA, DATA_SCHEMA_VERSION = "tokendyn-forecast-data", 1
-#: What ``tokendyn forecast predict --json`` writes.
+#: Output of ``tokendyn forecast predict --json``.
 PREDICTION_SCHEMA = "tokendyn-forecast-prediction"
 _RANGES = ("low_", "high_", "scale_")
 _ENDS = ("last_window", "last_inputs")
@@ -31,7 +31,7 @@ _TIMES = ("dt_", "fit_seconds_")
 
 
 def save(model: "Stored", folder: str | Path, *, overwrite: bool = False) -> None:
-    """Write a fitted forecaster to a folder that appears whole or not at all.
+    """Write a fitted forecaster to a folder, which appears only when it is complete.
 
     Raises
     ------
@@ -60,13 +60,12 @@ def save(model: "Stored", folder: str | Path, *, overwrite: bool = False) -> Non
 
 
 def load(folder: str | Path) -> Any:
-    """Read a forecaster that :func:`save` wrote.
+    """Read a forecaster written by :func:`save`.
 
     Raises
     ------
     BadInputError
-        If the folder or a file in it is missing, truncated, of a newer schema, of an unknown kind, or does not
-        fit together.
+        If the folder or a file in it is missing, truncated, of a newer schema, of an unknown kind, or inconsistent.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -122,7 +121,7 @@ def _rebuild(kind: type[Any], record: dict[str, Any], tensors: dict[str, np.ndar
 
 
 def plain(value: Any) -> Any:
-    """Return nested values as JSON can hold them; numbers that are not finite become None."""
+    """Return nested values as JSON values; numbers that are not finite become None."""
     if isinstance(value, Mapping):
         return {str(name): plain(entry) for name, entry in value.items()}
     if isinstance(value, list | tuple):

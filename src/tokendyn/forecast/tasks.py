@@ -1,4 +1,4 @@
-"""What a forecast is tested on: a training series, and starts in other series."""
+"""The task of a forecast: a training series, and starts in other series."""
 
 from dataclasses import dataclass
 
@@ -18,19 +18,19 @@ class Task:
     Attributes
     ----------
     name
-        For tables.
+        Name in tables.
     train
         One series, or several.
     tests
         Series in which forecasts start; they may begin with rows of the training series, as history.
     lead
-        Rows of each test before its first start.
+        Number of rows of each test before its first start.
     horizon, starts
-        Steps of each forecast, and starts in each test.
+        Number of steps of each forecast, and of starts in each test.
     validate
-        Steps of a validation rollout.
+        Number of steps of a validation rollout.
     truths
-        What the tests are compared with when they are noisy; the tests themselves by default.
+        Series to compare noisy tests with; by default the tests themselves.
     exponent
         Largest Lyapunov exponent: valid times are then in Lyapunov times.
     """
@@ -49,7 +49,7 @@ class Task:
 def rollouts(
     task: Task, model: Forecaster
 ) -> tuple[Float[np.ndarray, "starts time features"], Float[np.ndarray, "starts time features"]]:
-    """Return the forecasts from every start of a task, NaN behind a divergence, and the truths.
+    """Return the forecasts from every start of a task, NaN after a divergence, and the truths.
 
     Raises
     ------

@@ -30,14 +30,15 @@ class TDDMD(Forecaster):
     Parameters
     ----------
     delays, stride
-        Snapshots of a window, and the steps between them.
+        Number of snapshots in a window, and the steps between them.
     rank
-        Singular values kept: a count, a share of the energy (a float below 1), None for all above rounding, or "auto"
-        (also 0) for those above the threshold of Gavish and Donoho (:func:`~tokendyn.forecast.ranks.gavish_donoho`).
+        Number of singular values to keep: a count, a share of the energy (a float below 1), None for all above
+        rounding, or "auto" (also 0) for those above the threshold of Gavish and Donoho
+        (:func:`~tokendyn.forecast.ranks.gavish_donoho`).
     ridge
         Weight of the penalty on the coefficients, as a share of the variance of one unit.
     intercept
-        Fit b; the windows and targets are then centred before the SVD.
+        Fit b; windows and targets are then centred before the SVD.
     scale
         Divide each column by its standard deviation before the SVD, so that the truncation does not depend on units.
     stable
@@ -56,9 +57,9 @@ class TDDMD(Forecaster):
     intercept_
         b, (features,).
     rank_
-        Singular values kept.
+        Number of singular values kept.
     singular_values_
-        All of them.
+        All singular values.
 
     Examples
     --------
@@ -73,7 +74,7 @@ class TDDMD(Forecaster):
     array([0.5, 1.2])
     """
 
-    #: The only training series, for error bars; a view of what was given, and not saved.
+    #: The only training series, for error bars; a view of the argument, and not saved.
     _series: Float[np.ndarray, "time features"] | None = None
 
     def __init__(
@@ -120,14 +121,14 @@ class TDDMD(Forecaster):
         return replace(spectrum, hint=self.hint_)
 
     def reconstruct(self, steps: int | None = None, modes: Any = None) -> Float[np.ndarray, "steps features"]:
-        """Return the training series as the model makes it from its first window, the errors of no step corrected.
+        """Return the model's reconstruction of the training series from its first window, without corrections.
 
         Parameters
         ----------
         steps
-            How many snapshots, the window included; by default as many as the first training series has.
+            Number of snapshots, including the window; by default that of the first training series.
         modes
-            Only these: places in :meth:`spectrum`, or a truth value for each mode.
+            Modes to use: indices in :meth:`spectrum`, or a truth value for each mode.
 
         Raises
         ------
@@ -147,24 +148,24 @@ class TDDMD(Forecaster):
         return np.concatenate([self.first_window_, self.forecast(self.first_window_, count - span).values])
 
     def backcast(self, steps: int, window: Any = None, modes: Any = None) -> Float[np.ndarray, "steps features"]:
-        """Return the snapshots before a window, the oldest first: its modes, run backwards.
+        """Return the snapshots before a window, oldest first, by running its modes backwards.
 
-        Modes that fade grow backwards, and most of them are made of noise. By default only those are used that keep a
+        Decaying modes grow backwards, and most of them consist of noise. By default only modes are used that keep a
         tenth of their size over one window; their amplitudes are fitted to the window anew.
 
         Parameters
         ----------
         steps
-            Snapshots before the window.
+            Number of snapshots before the window.
         window
-            By default the first one of the training series.
+            Window to start from; by default the first of the training series.
         modes
-            Others than these by default: places in :meth:`spectrum`, or a truth value for each mode.
+            Modes to use instead of the default: indices in :meth:`spectrum`, or a truth value for each mode.
 
         Raises
         ------
         BadInputError
-            For a model with inputs, or if no mode is left.
+            For a model with inputs, or if no mode remains.
         """
         self._check_free("backcast")
         problems = check_count("steps", steps)
@@ -185,12 +186,12 @@ class TDDMD(Forecaster):
         return replace(chosen, amplitudes=amplitudes).at(np.arange(-steps, 0) - self.window_length_ + 1)
 
     def select(self, modes: Any) -> "TDDMD":
-        """Return a model that moves by some of the modes alone; what the others hold of a window is dropped.
+        """Return a model restricted to some modes; the part of a window in the other modes is dropped.
 
         Parameters
         ----------
         modes
-            Places in :meth:`spectrum`, or a truth value for each mode; conjugate partners come along.
+            Indices in :meth:`spectrum`, or a truth value for each mode; conjugate partners are included.
 
         Raises
         ------
@@ -222,7 +223,7 @@ class TDDMD(Forecaster):
         return selected
 
     def _check_free(self, what: str) -> None:
-        """Raise where a model that is driven by inputs is asked for what only a free one has."""
+        """Raise if a model with inputs is asked for a property of models without inputs."""
         self._check_fitted()
         if self.n_inputs_:
             raise BadInputError(f"{what} is for models without inputs; forecast takes them")
@@ -237,28 +238,27 @@ class TDDMD(Forecaster):
         noise: Literal["measurement", "process"] = "measurement",
         random_state: int = 0,
     ) -> "EigenvalueIntervals":
-        """Return the eigenvalues with error bars: the fit is repeated on series that could have been measured as well.
+        """Return the eigenvalues with error bars, from fits to equally plausible series.
 
-        With ``noise="measurement"`` the series is taken for a signal of few modes with noise on every snapshot. The
-        signal is the series of about that rank nearest to it (projections in turn), every draw adds the rest back in
-        random order. With ``noise="process"`` a draw is an orbit of the fitted recursion, driven by its one-step
+        With ``noise="measurement"`` the series is modelled as a signal of few modes with noise on every snapshot. The
+        signal is the nearest series of about that rank (by alternating projections); every draw adds the remainder back
+        in random order. With ``noise="process"`` a draw is an orbit of the fitted recursion, driven by its one-step
         residuals in random order. The intervals are basic bootstrap intervals (A. C. Davison, D. V. Hinkley, Bootstrap
-        Methods and their Application, Cambridge 1997, section 2.4): they take off the bias that noise on the windows
-        gives to least squares, so that the fitted number itself may lie outside. :doc:`theory-forecast` has what they
-        cover.
+        Methods and their Application, Cambridge 1997, section 2.4): they subtract the bias of least squares due to
+        noise on the windows, so the fitted value itself may lie outside. :doc:`theory-forecast` has their coverage.
 
         Parameters
         ----------
         series
-            One series of the training (time, features); by default the only one of the fit, as long as this model was
-            not read from a folder.
+            One series of the training (time, features); by default the only series of the fit, unless the model was
+            read from a folder.
         level
-            Probability of each interval on its own.
+            Probability of each interval by itself.
         draws
-            Repeated fits, at least 10. Each costs what the fit did, and the eigenvalues of the recursion.
+            Number of repeated fits, at least 10. Each costs as much as the fit, plus the eigenvalues of the recursion.
         modes
-            Eigenvalues, those that contribute most; None for the rank of the model, or without one as many as singular
-            values stand out of the noise; at most 12.
+            Number of eigenvalues, those that contribute most; None for the rank of the model, or without a rank for the
+            number of singular values above the noise; at most 12.
         noise
             Where the noise enters.
         random_state
@@ -267,7 +267,7 @@ class TDDMD(Forecaster):
         Raises
         ------
         BadInputError
-            If a parameter is out of its range, the model has inputs, or there is no one series.
+            If a parameter is out of its range, the model has inputs, or there is no single series.
 
         Examples
         --------
@@ -296,7 +296,7 @@ class TDDMD(Forecaster):
         return self.spectrum(array if len(array) else None)
 
     def _parameter_problems(self) -> list[str]:
-        """Return what is wrong with the parameters."""
+        """Return the faults of the parameters."""
         problems = check_count("delays", self.delays) + check_count("stride", self.stride)
         problems += check_number("ridge", self.ridge) + rank_problems(self.rank)
         if self.reduced and self.stride != 1:
@@ -333,7 +333,7 @@ class TDDMD(Forecaster):
         progress(1.0, f"rank {self.rank_}")
 
     def _delays_hint(self, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray], residual: np.ndarray) -> str:
-        """Say that delays are missing, where one snapshot does not tell how the series goes on and two do.
+        """Return a hint on missing delays if two snapshots determine the next one and a single one does not.
 
         One column has one real eigenvalue and cannot oscillate; nor can a standing wave (J. H. Tu et al., J. Comput.
         Dyn. 1, 391 (2014)).
@@ -352,7 +352,7 @@ class TDDMD(Forecaster):
         )
 
     def _make_space(self, series: Sequence[np.ndarray], solved: "LeastSquares") -> "StateSpace | None":
-        """Return the state space to propagate in, or None for the plain recursion."""
+        """Return the state space for propagation, or None for the plain recursion."""
         if self.reduced:
             space = _reduced_space(series, solved, self.delays)
         elif self.stable:
@@ -407,7 +407,7 @@ class TDDMD(Forecaster):
         return np.concatenate([states, self.input_coefficients_.T])
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """Return coefficients and, where there is one, the state space."""
+        """Return coefficients and, if there is one, the state space."""
         tensors = {name: getattr(self, f"{name}_") for name in _TENSORS}
         if self._space is not None:
             tensors |= {f"space_{name}": getattr(self._space, name) for name in StateSpace.__dataclass_fields__}
@@ -436,11 +436,11 @@ class TDDMD(Forecaster):
             self._space = StateSpace(*(tensors[f"space_{name}"] for name in StateSpace.__dataclass_fields__))
 
 
-#: Share of its size that a mode must keep over a window to be run backwards.
+#: Share of its size that a mode must keep over a window for backward steps.
 _LASTING = 0.1
-#: Rows that are factored at a time.
+#: Number of rows factored at a time.
 _BLOCK = 8192
-#: The hint on delays: columns at most, share of the error of one step that is clearly less, and one that is rounding.
+#: The hint on delays: largest number of columns, clearly smaller share of the one-step error, and a share of rounding.
 _HINTED, _CLEARLY, _EXACT = 32, 1 / 3, 1e-10
 _TENSORS = ("coefficients", "input_coefficients", "intercept", "singular_values", "first_window")
 
@@ -456,15 +456,15 @@ class LeastSquares:
     intercept
         (targets,).
     rank
-        Singular values kept.
+        Number of singular values kept.
     singular_values
-        All of them, of the centred and scaled columns.
+        All singular values of the centred and scaled columns.
     basis
         The kept right singular vectors, (columns, rank).
     pseudo_inverse
-        (rank, samples): ``S^+ U^T``; None where it was not asked for.
+        (rank, samples): ``S^+ U^T``; None if not requested.
     centre, units
-        What was subtracted from the columns, and what they were divided by.
+        Subtracted centre and divisors of the columns.
     """
 
     matrix: Float[np.ndarray, "columns targets"]
@@ -513,7 +513,7 @@ def regression(
         drive = input_windows(driven, delays, stride).reshape(len(states), -1)
         rows.append(np.concatenate([states, drive], axis=1) if drive.shape[1] else states)
         targets.append(one[window_length(delays, stride) :])
-    if len(rows) == 1:  # a long series is not copied once more
+    if len(rows) == 1:  # avoids another copy of a long series
         return rows[0], targets[0]
     return np.concatenate(rows), np.concatenate(targets)
 
@@ -574,7 +574,7 @@ def _triangle(
 
 
 def kept_rank(values: Float[np.ndarray, " values"], rank: int | float | str | None, shape: tuple[int, int]) -> int:
-    """Return how many singular values are kept: never those at the level of rounding."""
+    """Return the number of singular values to keep, never those at the level of rounding."""
     sound = max(int((values > values[0] * max(shape) * np.finfo(float).eps).sum()), 1)
     if rank is None:
         return sound
@@ -587,7 +587,7 @@ def kept_rank(values: Float[np.ndarray, " values"], rank: int | float | str | No
 
 
 def rank_problems(rank: Any) -> list[str]:
-    """Return what is wrong with a rank."""
+    """Return the fault of a rank."""
     if (
         rank is None
         or rank == AUTO
@@ -617,10 +617,10 @@ def _reduced_space(series: Sequence[np.ndarray], solved: LeastSquares, delays: i
 
 
 def _window_at_rest(space: "StateSpace", rows: int) -> np.ndarray:
-    """Return the state that one step leaves as it is, as far as the data can tell where it lies.
+    """Return the fixed point of a step, as far as the data determine it.
 
-    A mode slower than the data are long, such as a trend, would come to rest far outside of them or nowhere; along it
-    the state at rest is the mean of the data.
+    A mode slower than the length of the data, such as a trend, would have its fixed point far outside of them or
+    nowhere; along it the state at rest is the mean of the data.
     """
     rest = np.linalg.lstsq(np.eye(len(space.operator)) - space.operator, space.offset, rcond=None)[0]
     values, vectors = np.linalg.eig(space.operator)

@@ -26,11 +26,11 @@ from tokendyn.words import counted
 _searched = function_at("tokendyn.forecast.tdtf_search:searched")
 _read_orbit = function_at("tokendyn.forecast.interpretation:read_orbit")
 
-#: Delays of a model that is told something else.
+#: Default delays if any other setting is given.
 _DELAYS = 5
 #: Weight of the model against the data in the first round of smoothing; it grows to RATIO halfway, as models sharpen.
 _SOFT = 4.0
-#: Rounds of smoothing end when so much of the budget is spent; the rest is for the last fit.
+#: Rounds of smoothing end at this share of the budget; the rest is for the last fit.
 _ROUNDS_SHARE = 2 / 3
 
 
@@ -38,74 +38,74 @@ class TDTF(Forecaster):
     """Time-delayed transformer: ``x_{k+1} = x_k + L(h_k) + W_2 act(W_1 c(h_k) + b_1)``.
 
     ``c = sum_j alpha_j V_j t_j`` and ``alpha = softmax_j((W_q t_k + b_q) . (W_k t_j + p_j))`` over the tokens
-    ``t_j = (x_{k-js}, u_{k-js}, u_{k-js+1})``: one query, that of the newest snapshot, so that a step costs in
-    proportion to the delays. L is TD-DMD. Our own design after the abstract of arXiv 2602.08478;
-    :class:`PaperTDTF` keeps its literal form.
+    ``t_j = (x_{k-js}, u_{k-js}, u_{k-js+1})``: a single query, that of the newest snapshot, so that the cost of a step
+    is proportional to the delays. L is TD-DMD. Our own design after the abstract of arXiv 2602.08478;
+    :class:`PaperTDTF` has its literal form.
 
     Without settings, ``TDTF()`` searches its own (:mod:`tokendyn.forecast.tdtf_search`): windows and fixed units by
-    least squares, then training from the best of them on, kept only where forecasts of what is held out get better.
-    With any setting of the model it is fitted as follows.
+    least squares, then training from the best of them, kept only if forecasts of the held-out part improve. With any
+    setting of the model it is fitted as follows.
 
     The output layer is solved by least squares inside, and Levenberg-Marquardt moves the inner weights (variable
-    projection). The last part of each series is held out; closed loops over it choose the iteration, and whether
-    the nonlinear part is worth having at all: a linear system gets TD-DMD.
+    projection). The last part of each series is held out; closed loops over it choose the iteration, and whether to
+    keep the nonlinear part: a linear system gets TD-DMD.
 
     Parameters
     ----------
     delays, stride
-        Snapshots of a window, and the steps between them. None: five, or what the search of ``TDTF()`` finds.
+        Number of snapshots in a window, and the steps between them. None: five, or the result of a search.
     common_scale
-        Divide all features by one scale, the root mean square of their standard deviations, instead of each by its
-        own: errors then count by energy, as they should for POD coefficients, whose weak ones follow the strong.
+        Divide all features by one scale, the root mean square of their standard deviations, instead of each by its own:
+        errors are then weighted by energy, as is right for POD coefficients, where weak ones follow strong ones.
     units
-        Nonlinear units; 0 for TD-DMD alone.
+        Number of nonlinear units; 0 for TD-DMD alone.
     rank
         Length of the context c. None: at most 16 principal directions of the windows, all in one scale. A count, or a
-        share of the energy of the windows: so many directions, whitened. Without units it is the rank of TD-DMD.
+        share of the energy of the windows: this number of directions, whitened. Without units it is the rank of TD-DMD.
     attention
-        Whether alpha is learned, with more than one delay; else it is uniform, and V_j stays as it starts.
+        Whether alpha is learned, with more than one delay; else it is uniform, and V_j keeps its initial value.
     keys
         Length of query and keys.
     activation
         "sin", "tanh" or "identity".
     linear
-        Whether there is L.
+        Whether the model includes L.
     every
-        Learn from one window in this many of a series: windows that overlap say nearly the same, and training time
-        is in proportion to their number. The linear model, validation and smoothing use all of them.
+        Learn from every k-th window of a series: overlapping windows hold nearly the same information, and training
+        time is proportional to their number. The linear model, validation and smoothing use all windows.
     noise
-        Standard deviation, as a share of that of the data, of what is added to the windows in training, the
-        target unchanged: 1e-6 to 1e-5 for clean data, up to 1e-2 for stability.
+        Standard deviation of the noise added to the windows in training, relative to that of the data, with unchanged
+        targets: 1e-6 to 1e-5 for clean data, up to 1e-2 for stability.
     ridge
         Weight of the penalty on the output layer.
     unit_scale
-        Standard deviation of the first weights W_1. None: 1/2 on whitened windows and for tanh, else 1.
+        Standard deviation of the initial weights W_1. None: 1/2 on whitened windows and for tanh, else 1.
     iterations
-        Steps of Levenberg-Marquardt.
+        Number of steps of Levenberg-Marquardt.
     finish, finish_steps
-        Steps of Levenberg-Marquardt on closed loops, after the others; kept where the validation error falls. And the
-        length of these loops: None for two windows; a hundred steps and more teach slow and nearly neutral motion.
+        Number of final steps of Levenberg-Marquardt on closed loops, kept if the validation error falls, and the length
+        of these loops: None for two windows; a hundred steps and more teach slow and nearly neutral motion.
     gate
-        Keep TD-DMD unless the nonlinear part lowers the validation error by two percent; and where nothing is held out
-        to tell.
+        Keep TD-DMD unless the nonlinear part lowers the validation error by two per cent, and also without a held-out
+        part.
     smoothing
         Rounds that alternate a fit and a smoothing of the training series by the model; for noisy data. 10 to 30.
     history
-        For noisy data: a forecast starts from so many snapshots, smoothed by the model as in :meth:`smooth`, instead of
-        from the last window as it was measured. The window of :meth:`forecast` and :meth:`backtest` is then so long;
-        :meth:`one_step` sees the snapshots as they are. 0 for none.
+        For noisy data: a forecast starts from this number of snapshots, smoothed by the model as in :meth:`smooth`,
+        instead of from the last window as measured. The window of :meth:`forecast` and :meth:`backtest` then has this
+        length; :meth:`one_step` uses the snapshots as measured. 0 for none.
     validation_fraction, validation_horizon
-        Last part of each series that is held out (0 for none), and the steps of a closed loop over it; None for
-        two thirds of that part, at most 600.
+        Share of each series held out at its end (0 for none), and the steps of a closed loop over it; None for two
+        thirds of that part, at most 600.
     horizon, longest
-        Of the search of ``TDTF()``: steps of a forecast, and the longest window in snapshots; None for any.
+        For the search of ``TDTF()``: steps of a forecast, and the longest window in snapshots; None for any.
     budget
-        Processor seconds after which training stops with what it has; ``training_["status"]`` then says "budget". Those
-        of the whole search of ``TDTF()``, by default 3, without what is compiled once on a machine.
+        Processor seconds after which training stops with its best state; ``training_["status"]`` is then "budget". For
+        the search of ``TDTF()`` the budget of the whole search, by default 3, without compilation.
     checkpoint
-        File that every fifth iteration is written to, and that an interrupted fit continues from.
+        File for the state of every fifth iteration, from which an interrupted fit continues.
     random_state
-        Seed of the first weights and of the noise.
+        Seed of the initial weights and of the noise.
 
     Attributes
     ----------
@@ -114,15 +114,15 @@ class TDTF(Forecaster):
     units_
         Centre and scale of features and inputs.
     parameters_
-        Numbers that training set.
+        Number of trained parameters.
     delays_, stride_
         The window that was fitted.
     chosen_
-        Settings that the search of ``TDTF()`` chose; empty where it was told.
+        Settings chosen by the search of ``TDTF()``; empty if settings were given.
     training_
         ``status``, ``iterations``, ``chosen``, ``linear_error``, ``error``, ``history``: see
-        :class:`tokendyn.forecast.training.Record`. After a search ``lost``, the share of the horizon that is lost on
-        what was held out, and ``tried``, the candidates.
+        :class:`tokendyn.forecast.training.Record`. After a search ``lost``, the lost share of the horizon on the
+        held-out part, and ``tried``, the number of candidates.
 
     Examples
     --------
@@ -196,12 +196,12 @@ class TDTF(Forecaster):
 
     @property
     def parameters_(self) -> int:
-        """Count the numbers that training set."""
+        """Return the number of trained parameters."""
         return self.cell_.parameters
 
     @property
     def family(self) -> str:
-        """What was fitted: TD-TF, TD-TF with uniform attention, or TD-DMD where the nonlinear part was not kept."""
+        """The fitted model: TD-TF, TD-TF with uniform attention, or TD-DMD if the nonlinear part was not kept."""
         if not hasattr(self, "cell_"):
             return "TD-TF"
         if not self.cell_.readout.size:
@@ -209,10 +209,10 @@ class TDTF(Forecaster):
         return "TD-TF" if self.cell_.network.attends else "TD-TF with uniform attention"
 
     def _searches(self) -> bool:
-        """Return whether nothing of the model is told, so that all of it is searched."""
+        """Return whether no setting of the model is given, so that all are searched."""
         names = self.get_params(deep=False)
-        told = {name for name in names if name not in _FREE and names[name] != _default(name)}
-        return not told
+        given = {name for name in names if name not in _FREE and names[name] != _default(name)}
+        return not given
 
     def tokens(self, series: np.ndarray, inputs: np.ndarray) -> Float[np.ndarray, "samples delays width"]:
         """Return the normalised tokens of every window of a series that has a next snapshot."""
@@ -222,7 +222,7 @@ class TDTF(Forecaster):
     def smooth(
         self, series: Any, inputs: Any = None, *, ratio: float = RATIO, rounds: int = 10
     ) -> Float[np.ndarray, "time features"]:
-        """Return a noisy series brought onto the dynamics of the fitted model.
+        """Return a noisy series moved onto the dynamics of the fitted model.
 
         Minimises ``sum_k |z_k - y_k|^2 + ratio sum_k |z_{k+1} - f(window of z at k)|^2`` in standard deviations of the
         training data; see :mod:`tokendyn.forecast.smoothing`.
@@ -236,7 +236,7 @@ class TDTF(Forecaster):
         ratio
             Weight of the model against the data: variance of the noise over that of the model's step.
         rounds
-            Steps of Gauss-Newton at most.
+            Largest number of steps of Gauss-Newton.
         """
         self._check_fitted()
         array = check_series(series, "series", features=self.n_features_)
@@ -262,18 +262,18 @@ class TDTF(Forecaster):
             return self._reading(array, inputs)
         if not len(self.last_window_):
             raise BadInputError("there is no one series to explain; give it: explain(series)")
-        # A window is read where a next snapshot follows; what that is does not matter.
+        # A window is read only if a next snapshot follows; its values do not matter.
         array = np.concatenate([self.last_window_, self.last_window_[-1:]])
         driven = np.concatenate([self.last_inputs_, self.last_inputs_[-1:]]) if self.n_inputs_ else None
         return self._reading(array, driven)
 
     def _reading(self, series: Any, inputs: Any) -> OrbitReading:
-        """Return what the model does at every window of a series, by :func:`tokendyn.forecast.read_orbit`."""
+        """Return the reading of the model at every window of a series, by :func:`tokendyn.forecast.read_orbit`."""
         reading: OrbitReading = _read_orbit(self, series, inputs)
         return reading
 
     def _parameter_problems(self) -> list[str]:
-        """Return what is wrong with the parameters."""
+        """Return the faults of the parameters."""
         problems = check_count("stride", self.stride)
         for name in ("delays", "horizon", "longest"):
             if getattr(self, name) is not None:
@@ -309,7 +309,7 @@ class TDTF(Forecaster):
         return _DELAYS if self.delays is None else self.delays
 
     def settings(self) -> Settings:
-        """Return what the training needs to know."""
+        """Return the settings of the training."""
         names = Settings.__dataclass_fields__.keys() - {"delays", "keys", "seed"}
         delays = self._delays()
         # One delay has nothing to attend to.
@@ -318,7 +318,7 @@ class TDTF(Forecaster):
         return Settings(**values, delays=delays, keys=keys, seed=self.random_state)
 
     def _fit(self, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray], progress: Progress) -> None:
-        """Train, and with ``smoothing`` rounds train again on what the model makes of the series."""
+        """Train, and with ``smoothing`` rounds train again on the series smoothed by the model."""
         if self._searches():
             self._search(series, inputs, progress)
             return
@@ -335,7 +335,7 @@ class TDTF(Forecaster):
         self.training_ = asdict(record)
 
     def _search(self, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray], progress: Progress) -> None:
-        """Search the settings, and take over the model that was found."""
+        """Search the settings, and adopt the resulting model."""
         choice = _searched(
             series, inputs, self.dt_, horizon=self.horizon, budget=self.budget,
             longest=self.longest, seed=self.random_state, progress=progress,
@@ -370,19 +370,19 @@ class TDTF(Forecaster):
             left = None if self.budget is None else max(self.budget - (time.process_time() - began), 0.0)
             return replace(what, budget=left)
 
-        def told(done: int) -> Progress:
+        def reported(done: int) -> Progress:
             return lambda share, line: progress((done + share) / (rounds + 1), f"round {done}: {line}")
 
         smooth, network = data, None
         for done in range(rounds):
             if self.budget is not None and time.process_time() - began > _ROUNDS_SHARE * self.budget:
                 break
-            cell, _ = train(smooth, bounded(short), progress=told(done), start=network)
+            cell, _ = train(smooth, bounded(short), progress=reported(done), start=network)
             network = cell.network if len(cell.network.bias) else None
             ratio = _SOFT * (RATIO / _SOFT) ** min(2 * done / max(rounds - 1, 1), 1.0)
             series = smoothed(cell, data.series, data.inputs, guess=smooth.series, ratio=ratio)
             smooth = replace(smooth, series=series)
-        return train(smooth, bounded(settings), progress=told(rounds), start=network)
+        return train(smooth, bounded(settings), progress=reported(rounds), start=network)
 
     def _one_step(self, series: np.ndarray, inputs: np.ndarray) -> np.ndarray:
         """Predict each snapshot from the true ones before it."""
@@ -392,7 +392,7 @@ class TDTF(Forecaster):
     def _rollout(self, windows: np.ndarray, steps: int, inputs: np.ndarray) -> tuple[np.ndarray, None]:
         """Roll out each window by the compiled loop, smoothed before if there is a history."""
         z, w = self.units_.snapshots(windows), self.units_.inputs(inputs)
-        # A history no longer than the window holds no step that a model could be compared with.
+        # A history no longer than the window has no step to compare a model with.
         if self.history > window_length(self.delays_, self.stride_):
             known = list(w[:, : z.shape[1]])
             z = np.stack(smoothed(self.cell_, list(z), known, guess=list(z), ratio=RATIO, rounds=10))
@@ -422,7 +422,7 @@ class TDTF(Forecaster):
         """Set the cell and the units; ValueError where shapes do not fit."""
         features, width = self.n_features_, self.n_features_ + 2 * self.n_inputs_
         arrays: dict[str, Any] = {name: tensors[f"network_{name}"] for name in ARRAYS}
-        # Models saved by an earlier version were told all of these.
+        # Models saved by an earlier version have all of these.
         network = Network(**arrays, activation=record.get("activation", self.activation))
         self.delays_, self.stride_ = len(network.values), record.get("stride", self.stride)
         self.chosen_ = record.get("chosen", {})
@@ -447,7 +447,7 @@ class TDTF(Forecaster):
         self.training_ = record["training"]
 
 
-#: Parameters that say nothing of the model: with these alone it is searched.
+#: Parameters that do not define the model: with only these it is searched.
 _FREE = ("random_state", "budget", "horizon", "longest", "checkpoint")
 
 

@@ -1,4 +1,4 @@
-"""What ``TDTF()`` does without settings: fixed units from a search, trained where that makes forecasts hold longer."""
+"""``TDTF()`` without settings: fixed units from a search, trained if that makes forecasts valid for longer."""
 
 import time
 from collections.abc import Sequence
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
 
 #: Processor seconds without a budget.
 SECONDS = 3.0
-#: Shares of the budget: the search of fixed units, and each training after it; and the seconds below which there is no
-#: training, and all goes to the search.
+#: Shares of the budget: the search of fixed units, and each training after it; and the least number of seconds for
+#: training, below which all time goes to the search.
 _SEARCH, _TRAINING, _TRAINS_FROM = 0.7, 0.1, 8.0
-#: Iterations that a training should have time for, or fewer units are trained; and the fewest units that are worth it.
+#: Number of iterations that must fit, or fewer units are trained; and the least number of units for training.
 _ITERATIONS, _FEWEST = 30, 20
-#: A short series gets fixed units only where they err less than this share of the best linear window.
+#: A short series gets fixed units only if their error is below this share of that of the best linear window.
 _WORTH = 0.8
-#: A fit to everything is not kept when it scores so many times worse on starts that it has learned.
+#: A fit to all data is rejected if its score is worse by this factor on starts that it has learned.
 _WORSE = 3.0
-#: What holds for all candidates: the search validates, so that a fit learns from all that it is given.
+#: Settings of all candidates: the search validates, so a fit learns from all its data.
 _FIXED: dict[str, Any] = {"iterations": 0, "gate": False, "validation_fraction": 0.0, "attention": False}
 _LINEAR: dict[str, Any] = _FIXED | {"units": 0, "noise": 0.0}
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A TD-TF fitted to everything, the settings of it, its score on what was held out, and how many were tried."""
+    """A TD-TF fitted to all data, its settings, its score on the held-out part, and the number of trials."""
 
     model: Any
     settings: dict[str, Any]
@@ -57,12 +57,11 @@ def searched(
     seed: int,
     progress: "Progress",
 ) -> Choice:
-    """Return the TD-TF that holds longest on what is held out, fitted to everything.
+    """Return the TD-TF with the longest valid time on the held-out part, fitted to all data.
 
-    Fixed units and linear windows are searched as by :func:`tokendyn.forecast.auto_forecaster`. With time, inner
-    weights are then trained from the best units on, with attention over the delays and with uniform weights; each is
-    kept only where it lowers the score. A refit solves the output layer alone: inner weights stay as they were
-    validated.
+    Fixed units and linear windows are searched as by :func:`tokendyn.forecast.auto_forecaster`. If there is time, inner
+    weights are then trained from the best units, with attention over the delays and with uniform weights; each is kept
+    only if it lowers the score. A refit solves only the output layer: inner weights stay as validated.
     """
     warm_up()
     budget = SECONDS if budget is None else budget
@@ -99,20 +98,20 @@ def searched(
 
 
 def _settings_of(fixed: Trial | Candidate) -> dict[str, Any]:
-    """Return the settings of the TD-TF that a fixed basis is."""
+    """Return the settings of the TD-TF that equals a fixed basis."""
     linear = fixed.family == "TD-DMD"
     shared = shared_settings(fixed.kind, fixed.parameters)
     return _LINEAR | {name: shared[name] for name in ("delays", "stride", "ridge")} if linear else _FIXED | shared
 
 
 def _fitted(settings: dict[str, Any], search: Exploration, *, everything: bool) -> "Forecaster":
-    """Return a TD-TF fitted to all series, or to what the search has learned from."""
+    """Return a TD-TF fitted to all series, or to the training part of the search."""
     series, inputs = (search.series, search.inputs) if everything else (search.held.learned, search.held.inputs)
     return kind_of("TDTF")(**settings).fit(list(series), dt=search.dt, inputs=list(inputs) if search.driven else None)
 
 
 def _trainings(settings: dict[str, Any], search: Exploration) -> list[dict[str, Any]]:
-    """Return where trainings start: the best units with attention and without, and attention to many delays."""
+    """Return the starts of trainings: the best units with attention and without, and attention to many delays."""
     attentive = attentive_settings(search.samples, search.longest)
     starts = [settings | {"attention": attention} for attention in (True, False) if settings["units"]]
     starts = [start for start in starts if start["delays"] > 1 or not start["attention"]]
@@ -120,7 +119,7 @@ def _trainings(settings: dict[str, Any], search: Exploration) -> list[dict[str, 
 
 
 def _trained(settings: dict[str, Any], search: Exploration, budget: float, progress: "Progress") -> "Forecaster | None":
-    """Return a TD-TF trained for its share of the budget, of as many units as it has time for; None for too few."""
+    """Return a TD-TF trained for its share of the budget, with the number of units that fits; None for too few."""
     seconds = min(_TRAINING * budget, 0.95 * budget - (time.process_time() - search.began))
     if seconds <= 0:
         return None
@@ -143,7 +142,7 @@ def _trained(settings: dict[str, Any], search: Exploration, budget: float, progr
 def _last(
     settings: dict[str, Any], search: Exploration, validated: "Forecaster", trained: "Forecaster | None", lost: float
 ) -> "Forecaster":
-    """Return the fit to everything, or what was validated where that is better by far."""
+    """Return the fit to all data, or the validated model if that is much better."""
     if trained is None:
         model = _fitted(settings, search, everything=True)
     else:
@@ -153,7 +152,7 @@ def _last(
 
 
 def _short(search: Exploration, progress: "Progress") -> Choice:
-    """Return the best linear window of a short series by refits at rolling origins; units only where they err less."""
+    """Return the best linear window of a short series by refits at rolling origins, or units if their error is less."""
     progress(0.0, "refits at rolling origins")
     backtests = short_forecaster(search.series[0], search.dt, search.horizon, search.seed, search.longest)
     kinds: dict[str, tuple[float, dict[str, Any]]] = {}

@@ -1,4 +1,4 @@
-"""How TD-TF learns: least squares first, variable projection, and validation rollouts that choose."""
+"""The training of TD-TF: least squares first, variable projection, and a choice by validation rollouts."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -22,19 +22,19 @@ from tokendyn.runs.processes import Processes
 _WORST, _BEST = 2.0, 1e-8
 #: Validation errors that differ by less than this share are the same: the later iteration, which fits better, is kept.
 _ALIKE = 0.1
-#: The nonlinear part must lower the logarithm of the validation error by so much, or the linear model is kept.
+#: The nonlinear part must lower the logarithm of the validation error by this amount, or the linear model is kept.
 _WORTH = 0.02
-#: Inner weights stay where they start when one iteration takes more operations than this, about a minute of one core.
+#: Inner weights are not trained if an iteration takes more operations than this, about a minute of one core.
 _MOST_OPERATIONS = 3e11
-#: Operations a second of the normal equations on one core.
+#: Operations in a second for the normal equations on one core.
 SPEED = 1e10
-#: Steps in all of the closed loops of a finish with long loops.
+#: Total number of steps of the closed loops in a finish with long loops.
 _FINISHED = 8000
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything of the training that is not data; the parameters of the same names in TDTF explain them."""
+    """Settings of the training; the parameters of the same names in TDTF explain them."""
 
     delays: int
     stride: int
@@ -72,15 +72,15 @@ class Normalised:
 
 @dataclass
 class Record:
-    """What happened in a fit, for ``training_``.
+    """Record of a fit, for ``training_``.
 
     Attributes
     ----------
     status
-        "completed"; "budget" when the time ended it; "fixed" when inner weights were too many to be trained; or
-        "unvalidated" when a gate had nothing to validate on, and the linear model was kept.
+        "completed"; "budget" if the time ended it; "fixed" if there were too many inner weights to train; or
+        "unvalidated" if a gate had no data for validation, and the linear model was kept.
     iterations
-        Steps of Levenberg-Marquardt that were done.
+        Number of steps of Levenberg-Marquardt done.
     chosen
         The iteration whose weights were kept; 0 for the linear model.
     linear_error, error
@@ -89,7 +89,7 @@ class Record:
     finished
         Whether the finish on closed loops was kept.
     history
-        One row for each time that validation was asked: iteration, one_step (root mean square), error.
+        One row for each validation: iteration, one_step (root mean square), error.
     """
 
     status: str = "completed"
@@ -136,9 +136,8 @@ def windows_of(data: Normalised, settings: Settings) -> tuple[Tokens, np.ndarray
 def validation_error(cell: Cell, data: Normalised, *, origins: int = 24) -> float | None:
     """Return the geometric mean of the closed-loop error over origins and leads, None without a held part.
 
-    Each error is the root mean square over features in standard deviations, between 1e-8 and 2: for chaos its
-    logarithm grows linearly until the forecast is worthless, so that the mean counts valid time; elsewhere it is
-    an ordinary error.
+    Each error is the root mean square over features in standard deviations, between 1e-8 and 2: for chaos its logarithm
+    grows linearly until the forecast is worthless, so the mean measures valid time; elsewhere it is an ordinary error.
     """
     delays = len(cell.linear)
     span = window_length(delays, cell.stride)
@@ -164,12 +163,12 @@ def train(
     checkpoint: Path | None = None,
     start: Network | None = None,
 ) -> tuple[Cell, Record]:
-    """Return the cell that validation prefers, and what happened.
+    """Return the cell of least validation error, and the record of the fit.
 
-    The linear model is solved first. Then Levenberg-Marquardt moves the inner weights; every fifth iteration a
-    closed loop over the held part is measured, and the best is kept. The linear model stays when the nonlinear
-    part is not worth it. Without a held part the last iteration is taken. ``start`` are inner weights to go on
-    from. Under ``torchrun`` each process holds a part of the windows, and all end with the same cell.
+    The linear model is solved first. Then Levenberg-Marquardt moves the inner weights; every fifth iteration a closed
+    loop over the held-out part is measured, and the best is kept. The linear model stays if the nonlinear part does not
+    improve it enough. Without a held-out part the last iteration is used. ``start`` are inner weights to continue from.
+    Under ``torchrun`` each process has a part of the windows, and all end with the same cell.
     """
     began = time.process_time()
     tokens, following = windows_of(data, settings)
@@ -220,7 +219,7 @@ def shaken(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return every window with noise added, and the increments from there to the true next snapshot.
 
-    The targets stay true, so that the model learns to forget the noise: a penalty on its gain.
+    The targets stay unchanged, so that the model learns to damp the noise: a penalty on its gain.
     """
     moved = tokens + noise * rng.standard_normal(tokens.shape)
     return moved, following - moved[:, -1, : following.shape[1]]
@@ -246,7 +245,7 @@ def affordable_units(
     seconds: float,
     rank: int | None = None,
 ) -> int:
-    """Return of how many units, at most ``units``, so many steps of Levenberg-Marquardt take so many seconds."""
+    """Return the number of units, at most ``units``, whose Levenberg-Marquardt steps take the given seconds."""
     while units and iterations * iteration_cost(samples, outputs, units, width, attention, rank) > SPEED * seconds:
         units = int(0.8 * units)
     return units
@@ -258,8 +257,8 @@ def first_network(tokens: Tokens, settings: Settings, rng: np.random.Generator) 
     The values are blocks of directions of the Hankel matrix, so that uniform attention gives the window in those
     coordinates; each unit is centred on a window of the data. Without a rank they are the leading principal directions,
     all divided by one number as in :func:`tokendyn.forecast.functions.unit_scales`, and a query of zero starts with
-    uniform attention. With a rank each is divided by its own deviation (whitened), which blows up directions in which
-    nearly collinear delays differ by noise alone.
+    uniform attention. With a rank each is divided by its own deviation (whitened), which amplifies directions in which
+    nearly collinear delays differ only by noise.
     """
     samples, delays, width = tokens.shape
     flat = tokens.reshape(samples, -1)
@@ -289,7 +288,7 @@ def first_network(tokens: Tokens, settings: Settings, rng: np.random.Generator) 
 
 
 def cell_of(network: Network, solved: Solved, settings: Settings) -> Cell:
-    """Return the cell of inner weights and their output layer."""
+    """Return the cell with given inner weights and their output layer."""
     delays, _, width = network.values.shape
     features, units = solved.readout.shape[1], len(network.bias)
     linear = np.zeros((delays, features, width))
@@ -303,7 +302,7 @@ def cell_of(network: Network, solved: Solved, settings: Settings) -> Cell:
 def _linear_cell(network: Network, tokens: Tokens, targets: np.ndarray, settings: Settings) -> Cell:
     """Return TD-DMD as a cell: least squares on the whole window, no unit.
 
-    Of the increments; with a rank, of the next snapshots, so that the truncation leaves nothing of what it cuts.
+    The targets are the increments; with a rank, the next snapshots, so that truncated directions vanish completely.
     """
     bare = replace(network, weights=network.weights[:0], bias=network.bias[:0])
     samples, delays, width = tokens.shape
@@ -344,14 +343,14 @@ class _Search:
     nonlinear_at: int = 0
 
     def expired(self) -> bool:
-        """Return whether the budget is spent, and note it."""
+        """Return whether the budget is spent, and record it."""
         limit = self.settings.budget
         over = limit is not None and self.processes.agree(time.process_time() - self.began >= limit)
         self.record.status = "budget" if over else self.record.status
         return over
 
     def accept(self, network: Network, solved: Solved, damping: float) -> bool:
-        """Take note of an iteration; say whether to go on."""
+        """Record an iteration; return whether to continue."""
         self.record.iterations += 1
         self.progress(
             self.record.iterations / self.settings.iterations,
@@ -381,10 +380,10 @@ class _Search:
             self.nonlinear_at = self.record.iterations
 
     def finish(self) -> None:
-        """Go on from the best nonlinear cell on closed loops; keep what the held part likes better.
+        """Continue from the best nonlinear cell on closed loops; keep the result if the validation error falls.
 
-        The loops start from windows with noise, so that they learn to come back to the motion that was seen. The cell
-        need not have beaten the linear model before: what diverges after good single steps is what they are to mend.
+        The loops start from windows with noise, so that they learn to return to the observed motion. The cell need not
+        have beaten the linear model before: the finish is meant to repair good one-step models that diverge.
         """
         settings, start = self.settings, self.nonlinear
         steps = settings.finish_steps or max(2 * window_length(settings.delays, settings.stride) - 1, 10)
@@ -407,24 +406,24 @@ class _Search:
         finish(start, loops, linear=settings.linear, iterations=settings.finish, accept=accept)
 
     def write(self, network: Network, damping: float) -> None:
-        """Write what a resumed fit needs, if a file is given."""
+        """Write the state for a resumed fit, if a file is given."""
         if self.checkpoint is None or self.processes.rank:
             return
         arrays = {"weights": network.pack()}
         if self.best is not None and self.record.chosen:
             arrays |= {name: getattr(self.best, name) for name in _KEPT} | {"kept": self.best.network.pack()}
         record = self.record
-        told = {"iterations": record.iterations, "chosen": record.chosen, "history": record.history}
-        self.checkpoint.write(State(arrays, told | {"damping": damping}))
+        values = {"iterations": record.iterations, "chosen": record.chosen, "history": record.history}
+        self.checkpoint.write(State(arrays, values | {"damping": damping}))
 
     def resume(self, network: Network) -> tuple[Network, float, int]:
-        """Return where to start: weights, damping and iterations done, from the checkpoint if there is one."""
+        """Return the start: weights, damping and iterations done, from the checkpoint if there is one."""
         found = None if self.checkpoint is None else self.checkpoint.read()
         if found is None:
             return network, 1e-2, 0
-        record, told = self.record, found.record
-        record.iterations = self.measured = told["iterations"]
-        record.chosen, record.history = told["chosen"], told["history"]
+        record, values = self.record, found.record
+        record.iterations = self.measured = values["iterations"]
+        record.chosen, record.history = values["chosen"], values["history"]
         if record.chosen:
             kept = network.unpack(found.arrays["kept"])
             linear, offset, readout = (found.arrays[name] for name in _KEPT)
@@ -432,7 +431,7 @@ class _Search:
             record.error = next(row.get("error") for row in record.history if row["iteration"] == record.chosen)
             self.bar = np.inf if record.error is None else record.error
             self.nonlinear, self.nonlinear_bar, self.nonlinear_at = self.best, self.bar, record.chosen
-        return network.unpack(found.arrays["weights"]), told["damping"], record.iterations
+        return network.unpack(found.arrays["weights"]), values["damping"], record.iterations
 
 
 #: Arrays of the best cell beside its network.
@@ -440,7 +439,7 @@ _KEPT = ("linear", "offset", "readout")
 
 
 def _bound(path: Path | None, data: Normalised, settings: Settings) -> Checkpoint | None:
-    """Return the checkpoint of a fit; how long it may go on is no part of what it is."""
+    """Return the checkpoint of a fit; the limits of its duration are not part of its identity."""
     if path is None:
         return None
     plain = replace(settings, budget=None, iterations=0)

@@ -1,4 +1,4 @@
-"""The trials of a search, and its result: which model was chosen, why, and how it is kept."""
+"""The trials of a search, and its result: the chosen model, the reason, and its file."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 SCHEMA = "tokendyn-forecast-search"
 SCHEMA_VERSION = 2
-#: A finished search with its model.
+#: Schema of a finished search with its model.
 RESULT_SCHEMA = "tokendyn-forecaster-search"
-#: Candidates that the sentences list.
+#: Largest number of candidates in a summary.
 _LISTED = 12
 _RECORDED = ("family", "best", "status", "horizon", "naive_score", "seconds")
-#: What naive models are called.
+#: Names of naive models.
 _NAIVE = {"Mean": "mean", "Persistence": "persistence", "Drift": "drift", "SeasonalNaive": "seasonal naive"}
 #: Warn when fewer candidates than this were tried.
 FEW = 10
@@ -36,20 +36,20 @@ FEW = 10
 
 @dataclass(frozen=True)
 class Trial:
-    """One candidate: what it is, how it scored, what it cost.
+    """One candidate: its kind, score and cost.
 
     Attributes
     ----------
     kind, parameters
         Class of the model and its parameters.
     family
-        What the model is called: naive, TD-DMD, polynomial map, fixed units, TD-TF.
+        Name of the model: naive, TD-DMD, polynomial map, fixed units, TD-TF.
     score, error
-        Share of the horizon that is lost, and the mean error cut at 1: see :func:`tokendyn.forecast.scoring.score`.
+        Lost share of the horizon, and the mean error cut at 1: see :func:`tokendyn.forecast.scoring.score`.
     weights
-        Numbers that training set.
+        Number of trained parameters.
     residual
-        One-step residual in training in standard deviations; NaN where it was not measured.
+        One-step residual in training in standard deviations; NaN if not measured.
     seconds
         Processor time.
     """
@@ -65,12 +65,12 @@ class Trial:
 
     @property
     def key(self) -> tuple[float, float]:
-        """What candidates are ranked by; less is better."""
+        """Sort key of candidates; lower is better."""
         return self.score, self.error
 
     @property
     def title(self) -> str:
-        """The family; of naive models which one it is."""
+        """The family; for naive models with the kind."""
         period = self.parameters.get("period")
         return _NAIVE.get(self.kind, self.family) + (f" of {counted(period, 'step')}" if period else "")
 
@@ -81,27 +81,27 @@ class Trial:
 
 @dataclass(frozen=True)
 class SearchResult(Result, kind="forecast-search"):
-    """The chosen model and why.
+    """The chosen model, with the reason.
 
     Attributes
     ----------
     model
-        Fitted to the whole series.
+        Model fitted to the whole series.
     family
-        What it is: "TD-DMD", "polynomial map", "fixed units", "TD-TF", a naive model ("seasonal naive of 12 steps"), or
-        several combined.
+        Family of the model: "TD-DMD", "polynomial map", "fixed units", "TD-TF", a naive model ("seasonal naive of 12
+        steps"), or several combined.
     trials
-        All candidates in the order they were tried.
+        All candidates in the order of trial.
     best
-        Index of the chosen one.
+        Index of the chosen candidate.
     status
-        "completed" when the list of candidates was tried to its end within the budget, else "budget".
+        "completed" if all candidates were tried within the budget, else "budget".
     horizon
-        Steps of the rollouts that were scored.
+        Number of steps of the scored rollouts.
     naive_score
-        Score of the best model that learns nothing.
+        Score of the best naive model.
     seconds
-        Processor time of the search, the last fit included.
+        Processor seconds of the search, including the last fit.
     """
 
     model: Forecaster
@@ -115,11 +115,11 @@ class SearchResult(Result, kind="forecast-search"):
 
     @property
     def skill(self) -> float:
-        """One minus the share of the horizon that is lost relative to the best naive model: 1 perfect, 0 as naive."""
+        """One minus the lost share of the horizon relative to the best naive model: 1 perfect, 0 as naive."""
         return 1.0 - self.trials[self.best].score / self.naive_score if self.naive_score else 0.0
 
     def notes(self) -> list[str]:
-        """Return what a user should know before trusting the model."""
+        """Return the warnings on the model."""
         notes = []
         if len(self.trials) < FEW:
             notes.append(f"only {len(self.trials)} candidates were tried; give more time")
@@ -151,7 +151,7 @@ class SearchResult(Result, kind="forecast-search"):
         }  # fmt: skip
 
     def table(self) -> "pd.DataFrame":
-        """Return one row for each candidate, the best first; ``lost`` is the share of the horizon that is lost."""
+        """Return one row for each candidate, best first; ``lost`` is the lost share of the horizon."""
         import pandas as pd
 
         rows = [
@@ -165,7 +165,7 @@ class SearchResult(Result, kind="forecast-search"):
         return pd.DataFrame(rows)
 
     def skills(self) -> "pd.DataFrame":
-        """Return the best candidate of each family: what it lost of the horizon, and its skill against a naive model.
+        """Return the best candidate of each family, with its lost share of the horizon and its skill.
 
         The skill is ``1 - lost / lost of the best naive model``: 1 is perfect, 0 as good as naive; NaN where the naive
         model lost nothing.
@@ -177,7 +177,7 @@ class SearchResult(Result, kind="forecast-search"):
         return pd.DataFrame({"lost": lost, "skill": skill}).reset_index()
 
     def picture(self) -> Bars:
-        """Return what the best of each family lost of the horizon."""
+        """Return the lost share of the horizon for the best of each family."""
         best: dict[str, float] = {}
         for trial in sorted(self.trials, key=lambda trial: trial.key):
             best.setdefault(trial.family, trial.score)
@@ -193,7 +193,7 @@ class SearchResult(Result, kind="forecast-search"):
 
     @classmethod
     def load(cls, folder: str | Path) -> "SearchResult":
-        """Read what :meth:`save` wrote.
+        """Read a search written by :meth:`save`.
 
         Raises
         ------
@@ -277,7 +277,7 @@ def _rows(trials: Sequence[Trial]) -> list[dict[str, Any]]:
 
 
 def _trials_of(record: Mapping[str, Any]) -> list[Trial]:
-    """Return what :func:`_rows` gave; KeyError or TypeError where it does not fit."""
+    """Return trials from the values of :func:`_rows`; raise KeyError or TypeError if they do not fit."""
     rows = [{**trial, "residual": _number(trial["residual"])} for trial in record["trials"]]
     for row in rows:
         check_fields(Trial, row, "search.json")

@@ -31,11 +31,11 @@ class Problem:
     targets
         Increments ``x_{k+1} - x_k``, (samples, features).
     ridge
-        Weight of the penalty on the output layer, a share of the samples.
+        Weight of the penalty on the output layer, as a share of the samples.
     linear
         Whether the window itself is a column of the output layer.
     processes
-        Those that hold the windows: each one its own part, sums run over all.
+        Processes that share the windows: each has its own part, sums run over all.
     """
 
     tokens: Tokens
@@ -58,7 +58,7 @@ class Solved:
     one_step
         Root mean square residual over the samples of all processes.
     residuals
-        (samples, features), of this process's samples.
+        Residuals (samples, features) for the samples of this process.
     basis
         Orthonormal columns of the output layer, (samples, columns); with a ridge, the upper part of them.
     """
@@ -95,11 +95,11 @@ def solve_output(problem: Problem, network: Network) -> Solved:
 
 
 def sharpened(problem: Problem, solved: Solved) -> Solved:
-    """Return the same output layer to more digits, by Householder reflections.
+    """Return the same output layer with more accuracy, by Householder reflections.
 
-    Cholesky factors of the Gram matrix leave no more than half of the digits where units are nearly collinear, and
-    closed loops of clean data need them all. Of windows that several processes hold, and of columns that depend on each
-    other, the layer stays as it is.
+    Cholesky factors of the Gram matrix leave at most half of the digits for nearly collinear units, and closed loops of
+    clean data need all digits. For windows shared by several processes, and for dependent columns, the layer stays
+    unchanged.
     """
     if problem.processes.count > 1:
         return solved
@@ -118,7 +118,7 @@ def sharpened(problem: Problem, solved: Solved) -> Solved:
 
 
 def _solved_or_none(problem: Problem, network: Network) -> Solved | None:
-    """Return the output layer; None where a step went so far that there is none."""
+    """Return the output layer; None if the step was so large that there is none."""
     try:
         return solve_output(problem, network)
     except ConvergenceError:
@@ -183,16 +183,16 @@ def levenberg_marquardt(
     Parameters
     ----------
     problem, network
-        What to fit, and where to start.
+        The problem, and the network to start from.
     iterations
-        At most so many steps that lower the cost.
+        Largest number of steps that lower the cost.
     accept
-        Called after each of them with the damping of the next; the search ends when it returns False.
+        Called after each of these steps with the damping of the next; the search ends when it returns False.
     damping
-        Of the first step, relative to a tenth of the mean diagonal of the normal equations; the same for every weight,
-        as the windows are whitened.
+        Damping of the first step, relative to a tenth of the mean diagonal of the normal equations; the same for every
+        weight, as the windows are whitened.
     expired
-        Asked between attempts at a step, each of which factors a matrix of all weights; True ends the search.
+        Called between attempts at a step, each of which factors a matrix of all weights; True ends the search.
     """
     solved = solve_output(problem, network)
     for _ in range(iterations):

@@ -19,15 +19,15 @@ from tokendyn.forecast.smoothing import RATIO, smoothed
 from tokendyn.runs.memory import check_memory
 from tokendyn.words import counted
 
-#: Snapshots on each side of an interval that its integral is interpolated from: eight in all, exact to degree seven.
+#: Number of snapshots on each side of an interval for its integral: eight in all, exact to degree seven.
 _BESIDE = 3
-#: Windows of single sites that are learned from at most: neighbouring sites say nearly the same.
+#: Largest number of windows of single sites in a fit: neighbouring sites hold nearly the same information.
 _MOST_LOCAL = 20_000
-#: A step of the closed loop is halved until this changes it by less than this share of the residual, at most so often.
+#: A step of the closed loop is halved until it changes by less than this share of the residual, at most this often.
 _EXACT, _HALVINGS = 0.1, 3
-#: Steps of less error than this, in standard deviations, are exact enough.
+#: Steps with an error below this, in standard deviations, are exact enough.
 _ROUNDING = 1e-10
-#: Snapshots that the step is chosen on.
+#: Number of snapshots for the choice of the step.
 _PROBED = 64
 #: Weight of the model against the data in the first rounds of smoothing, when the model is still rough.
 _SOFT = 4.0
@@ -36,7 +36,7 @@ _SOFT = 4.0
 def interval_weights(beside: int) -> Float[np.ndarray, " points"]:
     """Return the weights of ``f(-beside), ..., f(beside + 1)`` in the integral of f from 0 to 1.
 
-    Those that are exact for polynomials of degree ``2 beside + 1``: ``sum_j w_j j^p = 1 / (p + 1)``.
+    They are exact for polynomials of degree ``2 beside + 1``: ``sum_j w_j j^p = 1 / (p + 1)``.
     """
     nodes = np.arange(-beside, beside + 2)
     powers = np.arange(len(nodes))
@@ -44,7 +44,7 @@ def interval_weights(beside: int) -> Float[np.ndarray, " points"]:
 
 
 def warm_up() -> None:
-    """Compile the closed loop: the first call on a machine takes some seconds, which no search should pay."""
+    """Compile the closed loop: the first call on a machine takes some seconds, which should not count in a search."""
     orbit, states, near = np.empty((1, 1, 1, 1)), np.zeros((1, 1)), np.zeros((1, 1), dtype=int)
     factors = np.empty(0, dtype=int)
     nothing = np.empty(0)
@@ -58,29 +58,28 @@ class VectorField(Forecaster):
     """Autonomous flow ``x' = f(x)`` with ``f = b + L x + P m(x) + W act(C x + a)``, all variables seen.
 
     Only b, L, P and W are fitted: ``x_{k+m} - x_k`` is the integral of f along the data, which is interpolated by
-    polynomials of degree seven, so that no derivative of the data is taken and the problem is linear (the integral form
-    of H. Schaeffer and S. McCalla, Phys. Rev. E 96, 023302 (2017), without its sparsity; the quadrature is our own).
-    Forecasts are steps of Runge-Kutta of order four, as short as the residual asks for. Where the equations are
-    polynomials it finds them; where variables are hidden or snapshots are far apart, maps of delays
-    (:class:`BasisMap`) are right.
+    polynomials of degree seven, so that no derivative of the data is needed and the problem is linear (the integral
+    form of H. Schaeffer and S. McCalla, Phys. Rev. E 96, 023302 (2017), without its sparsity; the quadrature is our
+    own). Forecasts are steps of Runge-Kutta of order four, as short as the residual requires. If the equations are
+    polynomials, it finds them; for hidden variables or distant snapshots use maps of delays (:class:`BasisMap`).
 
     Parameters
     ----------
     order
         Highest order of the monomials; 1 for none.
     units, activation
-        Fixed nonlinear units as in :class:`BasisMap`; or with "hinge" so many functions ``max(0, x_i - c)`` of single
-        variables, whose kinks c are fitted: for flows that are linear in pieces, or that saturate.
+        Number of fixed nonlinear units as in :class:`BasisMap`; or with "hinge", functions ``max(0, x_i - c)`` of
+        single variables, whose kinks c are fitted: for flows that are piecewise linear, or that saturate.
     reach, periodic
         For columns that are the sites of a grid: as in :class:`BasisMap`.
     interval
-        Steps m that increments are taken over; several for noisy data.
+        Number of steps m of an increment; several for noisy data.
     ridge
         Weight of the penalty, as a share of the samples; see :func:`tokendyn.forecast.functions.solve_ridges`.
     smoothing
         Rounds that alternate a fit and a smoothing of the training series by the model; for noisy data.
     history
-        Start a forecast from so many snapshots, smoothed by the model; 0 to start from the last one as measured.
+        Number of snapshots, smoothed by the model, from which a forecast starts; 0 to start from the last as measured.
     random_state
         Seed of the units.
 
@@ -91,7 +90,7 @@ class VectorField(Forecaster):
     substeps_
         Steps of Runge-Kutta between two snapshots.
     residual_
-        Root mean square of what the fit misses of the increments, in standard deviations of the data.
+        Root mean square residual of the increments, in standard deviations of the data.
 
     Examples
     --------
@@ -104,7 +103,7 @@ class VectorField(Forecaster):
     True
     """
 
-    #: A step looks at one snapshot: what :func:`tokendyn.forecast.smoothing.smoothed` asks for.
+    #: A step depends on one snapshot, as :func:`tokendyn.forecast.smoothing.smoothed` requires.
     delays = stride = 1
 
     def __init__(
@@ -134,17 +133,17 @@ class VectorField(Forecaster):
 
     @property
     def family(self) -> str:
-        """The name of the model that the settings make."""
+        """The name of the model by its settings."""
         name = "vector field" if self.units else "polynomial vector field" if self.order > 1 else "linear vector field"
         return f"{name} of neighbours" if self.reach else name
 
     @property
     def parameters_(self) -> int:
-        """Count the numbers that training set."""
+        """Return the number of trained parameters."""
         return int(self.coefficients_.size)
 
     def _parameter_problems(self) -> list[str]:
-        """Return what is wrong with the parameters."""
+        """Return the faults of the parameters."""
         problems = check_count("order", self.order) + check_count("interval", self.interval)
         for name in ("units", "reach", "smoothing", "history", "random_state"):
             problems += check_count(name, getattr(self, name), 0)
@@ -160,7 +159,7 @@ class VectorField(Forecaster):
         return max(1, self.history)
 
     def _fit(self, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray], progress: Progress) -> None:
-        """Solve; with smoothing alternately with the smoothing of the series."""
+        """Solve, with smoothing in alternation with the smoothing of the series."""
         if self.n_inputs_:
             raise BadInputError("a vector field takes no inputs; use BasisMap")
         z = self._normalise(series)
@@ -253,13 +252,13 @@ class VectorField(Forecaster):
         return np.asarray((sums[self.interval :] - sums[: -self.interval]) / self.interval)
 
     def _local(self, rows: np.ndarray) -> np.ndarray:
-        """Return snapshots as they are, or those of every site with its neighbours."""
+        """Return snapshots unchanged, or those of every site with its neighbours."""
         if not self.reach:
             return rows
         return local_rows(rows, 1, self._near())
 
     def _set(self, fits: Fits, number: int, z: Sequence[np.ndarray]) -> None:
-        """Take one of several fits as the model, and as many substeps as its residual asks for."""
+        """Adopt one of several fits as the model, with the number of substeps that its residual requires."""
         self.basis_ = fits.basis
         self.coefficients_ = np.ascontiguousarray(fits.coefficients[number])
         self.residual_ = float(fits.residuals[number])
@@ -272,7 +271,7 @@ class VectorField(Forecaster):
             for _ in range(_HALVINGS):
                 self.substeps_ *= 2
                 fine = self._advance(probe, self.basis_, self.coefficients_[None])
-                # Halving leaves a sixteenth of the error: the coarse step is kept where it is good enough by itself.
+                # Halving leaves a sixteenth of the error: the coarse step is kept if it is good enough by itself.
                 if not np.sqrt(((fine - coarse) ** 2).mean()) > allowed:
                     self.substeps_ //= 2
                     break
@@ -341,7 +340,7 @@ class VectorField(Forecaster):
     ) -> Float[np.ndarray, "ridges batch steps features"]:
         """Return the closed loops of several fits from several windows, as :meth:`BasisMap.roll` does.
 
-        With ``truth``, each loop ends when it has missed it by more than ``stop``; what follows is NaN.
+        With ``truth``, each loop ends when its error exceeds ``stop``; later entries are NaN.
         """
         z = (windows - self.centre_) / self.width_
         if self.history > 1:
@@ -359,7 +358,7 @@ class VectorField(Forecaster):
         return orbit * self.width_ + self.centre_
 
     def _near(self) -> np.ndarray:
-        """Return which columns a site sees; all of them where there are no sites."""
+        """Return the columns in the window of a site; all of them if there are no sites."""
         if not self.reach:
             return np.arange(self.n_features_)[None]
         return neighbours(self.n_features_, self.reach, periodic=self.periodic)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from tokendyn.errors import BadInputError
+from tokendyn.errors import BadInputError, listing
+from tokendyn.scales import power_of_two
 
 #: Entries of the inner products that are held at once: 32 MiB.
 _BLOCK = 2**22
@@ -27,7 +28,7 @@ class Alignment:
     mean, least, most
         Their mean and extremes.
     quantiles
-        At the levels ``LEVELS``, to within .001.
+        At the levels ``LEVELS``, to within 0.001.
     merged
         Share of the pairs whose angle is at most the given one.
     edges, counts
@@ -56,7 +57,7 @@ def pair_alignment(tokens: Float[np.ndarray, "tokens dim"], *, merged_angle: flo
     Raises
     ------
     BadInputError
-        If there are fewer than two tokens, or one is zero or not finite.
+        If there are fewer than two tokens, one is zero or not finite, or the angle is not between 0 and pi.
 
     Examples
     --------
@@ -65,7 +66,11 @@ def pair_alignment(tokens: Float[np.ndarray, "tokens dim"], *, merged_angle: flo
     >>> pair_alignment(np.eye(3)).mean
     0.0
     """
+    if not 0 <= merged_angle <= math.pi:
+        raise BadInputError(f"merged_angle must lie between 0 and pi, got {merged_angle!r}")
     directions = directions_of(tokens)
+    # The inner product of a direction with itself may be below 1 by rounding.
+    agreeing = math.cos(merged_angle) - 4 * np.finfo(float).eps
     count, rows = len(directions), max(1, _BLOCK // len(directions))
     fine = np.zeros(_BINS * _FINER, dtype=np.int64)
     total, least, most, merged = 0.0, math.inf, -math.inf, 0
@@ -75,7 +80,7 @@ def pair_alignment(tokens: Float[np.ndarray, "tokens dim"], *, merged_angle: flo
         above = products[np.triu_indices(len(block), 1, products.shape[1])]
         total += float(above.sum())
         least, most = min(least, float(above.min())), max(most, float(above.max()))
-        merged += int((above >= math.cos(merged_angle)).sum())
+        merged += int((above >= agreeing).sum())
         fine += np.histogram(above, bins=len(fine), range=(-1, 1))[0]
     pairs = count * (count - 1) // 2
     edges = np.linspace(-1, 1, len(fine) + 1)
@@ -121,6 +126,8 @@ def rank_one_residual(tokens: Float[np.ndarray, "tokens dim"]) -> float:
     0.0
     """
     matrix = _matrix(tokens)
+    # Squares of coordinates of extreme size would overflow or underflow.
+    matrix = matrix / power_of_two(matrix)
     size = float(np.linalg.norm(matrix))
     # One token is subtracted first: the mean of equal tokens would differ from them by rounding.
     offsets = matrix - matrix[0]
@@ -140,7 +147,14 @@ def directions_of(tokens: Float[np.ndarray, "tokens dim"]) -> Float[np.ndarray, 
 
 
 def _matrix(tokens: object) -> np.ndarray:
-    matrix = np.asarray(tokens, dtype=np.float64)
-    if matrix.ndim != 2 or 0 in matrix.shape or not np.isfinite(matrix).all():
-        raise BadInputError(f"tokens must be a finite (tokens, dim) matrix, got shape {matrix.shape}")
+    try:
+        given = np.asarray(tokens)
+    except ValueError:
+        raise BadInputError("rows of different lengths; every token needs every coordinate") from None
+    if given.dtype.kind not in "fiub" or given.ndim != 2 or 0 in given.shape:
+        raise BadInputError(f"tokens must be a (tokens, dim) matrix of real numbers, got {given.dtype} {given.shape}")
+    matrix = given.astype(np.float64)
+    bad = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
+    if bad.size:
+        raise BadInputError(f"tokens {listing(bad)} have NaN or infinite coordinates; remove or repair them")
     return matrix

@@ -1,4 +1,4 @@
-"""What a head's attention weights say: how cold it is, whom it follows, and whether that key leads or only drains.
+"""Measures of a head's attention weights: its temperature, its commonest key, and whether that leads or only drains.
 
 Weights are ``(..., tokens, tokens)``, a row for each query; ``seen`` marks the keys that a query may attend to.
 """

@@ -1,4 +1,4 @@
-"""How tokens lie: whether those of one text gather, how many dimensions they fill, how many clusters they form.
+"""The geometry of tokens: whether those of one text gather, their dimensions, and their clusters.
 
 The mean cosine of the tokens of one text says little by itself: tokens of *different* texts may share a direction.
 :func:`gathering` takes that common part away.

@@ -264,7 +264,7 @@ def _as_points(values: np.ndarray, name: str, *, line: bool = False, batch: bool
         raise BadInputError(f"{name} has shape {array.shape}, expected {expected}")
     if array.size == 0:
         raise BadInputError(f"{name} has shape {array.shape}: there is no point or no coordinate")
-    with np.errstate(over="ignore"):  # what only longer floats hold is infinite here
+    with np.errstate(over="ignore"):  # values that only longer floats hold are infinite here
         array = array.astype(np.float64)
     if not np.isfinite(array).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])

@@ -19,7 +19,7 @@ _MOST_HELD = 2**27
 
 
 def reference_texts() -> tuple[str, ...]:
-    """Return sixteen short texts of as many kinds, written for tokendyn: what "other texts" are for a single one."""
+    """Return sixteen short texts of as many kinds, written for tokendyn: the "other texts" for a single text."""
     source = resources.files("tokendyn.models") / "references.txt"
     return tuple(source.read_text(encoding="utf-8").splitlines())
 

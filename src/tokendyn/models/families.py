@@ -33,7 +33,7 @@ class Family:
     name
         For messages.
     model_types
-        ``model_type`` of the configurations that it stands for.
+        ``model_type`` of its configurations.
     layers
         The list of blocks; ``*`` stands for every number.
     attention
@@ -43,7 +43,7 @@ class Family:
     feed_forward
         The module whose output the feed-forward part adds.
     projections
-        Those of Q, K and V, or the one that holds all three.
+        The projections of Q, K and V, or the projection that holds all three.
     feed
         The modules that make the feed-forward part, one after the other.
     layout
@@ -55,7 +55,7 @@ class Family:
     middle
         In front of the feed-forward part, likewise; one that is not there is left out.
     attention_norm, feed_forward_norm
-        Of the sums (post) or of what is added (sandwich).
+        Norms of the sums (post) or of the added parts (sandwich).
     first
         For post: the norm whose output enters the first block, from the model; empty where there is none.
     last
@@ -71,7 +71,7 @@ class Family:
     term_is_scaled
         Whether that term is added before the scores are scaled.
     mask
-        What the mask of an attention says of a key: a number that is added to its score, 1 where it may be seen
+        Meaning of the mask of an attention for a key: a number that is added to its score, 1 where it may be seen
         (keeps), or 1 where it may not (hides).
     """
 
@@ -237,7 +237,7 @@ _registered: dict[str, Family] = {}
 
 
 def register_family(family: "Family | Scheme") -> None:
-    """Let :func:`tokendyn.inspect`, or :func:`tokendyn.read_head`, know one more family of models, in this process.
+    """Register a family of models for :func:`tokendyn.inspect` and :func:`tokendyn.read_head` in this process.
 
     It is tried before the families of the library; one of the same name is replaced.
 

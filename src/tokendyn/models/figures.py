@@ -69,7 +69,7 @@ def cold_figure(inspection: "Inspection") -> Figure:
     axes.grid(visible=False)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(integer=True))
-    figure.colorbar(image, ax=axes, label="cold index")
+    _name_shades(figure, axes, image, "cold index")
     return figure
 
 
@@ -102,8 +102,15 @@ def leaders_figure(inspection: "Inspection", *, sinks: bool) -> Figure:
     _name_tokens(axes, inspection, np.union1d(leading, marked))
     axes.grid(visible=False)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    figure.colorbar(image, ax=axes, label="attention, times uniform")
+    _name_shades(figure, axes, image, "attention, times uniform")
     return figure
+
+
+def _name_shades(figure: Figure, axes: "Axes", image: Any, label: str) -> None:
+    """Draw a bar that explains the shades, in the sizes of the axes."""
+    bar = figure.colorbar(image, ax=axes)
+    bar.set_label(label, fontsize=9, color=QUIET)
+    bar.ax.tick_params(which="both", labelsize=8, colors=QUIET)
 
 
 def _name_tokens(axes: "Axes", inspection: "Inspection", leading: np.ndarray) -> None:

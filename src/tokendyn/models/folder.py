@@ -33,7 +33,7 @@ def check_folder(path: str | Path, *, double: bool = False) -> dict[str, Any]:
     Raises
     ------
     BadInputError
-        If it is no folder, has no configuration or safetensors weights, wants code of its own, is quantised or an
+        If it is not a folder, has no configuration or safetensors weights, wants code of its own, is quantised or an
         adapter, lacks a part of its weights, or is too large for the memory of this machine.
     """
     folder = Path(path)
@@ -63,7 +63,7 @@ def _no_folder(path: Path) -> str:
 
 
 def _problems(folder: Path) -> list[str]:
-    """Return what is missing or of the wrong kind among the files."""
+    """Return the files that are missing or of the wrong kind."""
     problems = [] if (folder / "config.json").is_file() else ["there is no config.json, which says what model it is"]
     if (folder / "adapter_config.json").is_file():
         problems.append("it is an adapter (LoRA), not a model; merge it into its base model and save that")
@@ -109,7 +109,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def _numbers(file: Path) -> int:
-    """Return how many numbers a file of tensors holds, from its header; weights of whole numbers are refused."""
+    """Return the number of entries in a file of tensors, from its header; weights of whole numbers are refused."""
     with open_tensors(file) as stored:
         tensors = {name: stored.described(name) for name in stored.names}
     codes = sorted(name for name, (_, kind) in tensors.items() if name.endswith("weight") and kind not in FLOATS)

@@ -1,4 +1,4 @@
-"""Image files as inputs of a model: opened by Pillow, and prepared as the folder of the model says."""
+"""Image files as inputs of a model: opened by Pillow, and prepared by the settings in the folder of the model."""
 
 import warnings
 from collections.abc import Sequence
@@ -35,8 +35,8 @@ def image_inputs(model: Model, given: Any) -> Inputs:
     Raises
     ------
     BadInputError
-        If there are no images, or the folder of the model does not say how they are prepared. Files that cannot be read
-        are found when all inputs are looked at.
+        If there are no images, or the folder of the model has no settings to prepare them. Files that cannot be read
+        are found when all inputs are checked.
     """
     files = image_files([given] if isinstance(given, str | Path) else given)
     prepare = _preparation(model)
@@ -51,7 +51,7 @@ def are_files(given: Any) -> bool:
 
 
 def image_files(given: Sequence[str | Path]) -> list[Path]:
-    """Return image files; folders stand for the images in them, in the order of their names.
+    """Return image files; folders are replaced by the images in them, in the order of their names.
 
     Raises
     ------
@@ -124,4 +124,4 @@ def has_images(folder: Path) -> bool:
     try:
         return "vision_config" in read_config(folder)
     except BadInputError:
-        return False  # what is wrong with it is said when the model is opened
+        return False  # its faults are reported when the model is opened

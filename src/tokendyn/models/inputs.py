@@ -22,16 +22,16 @@ SAMPLE = MOST_SOURCES
 
 @dataclass(frozen=True)
 class Survey:
-    """What one look at all inputs tells, before any of them is run.
+    """Facts about all inputs from one pass, before any of them is run.
 
     Attributes
     ----------
     lengths
-        Tokens of each; 0 for an image, of which the model says it.
+        Number of tokens of each; 0 for an image, where the model sets it.
     names
         Tokens of the first one.
     cut, longest
-        How many are cut, and of the longest one how many tokens are kept and left out.
+        Number of texts cut, and for the longest the numbers of tokens kept and left out.
     sample
         The first ones.
     digest

@@ -41,16 +41,16 @@ class Inspecting(Experiment["Inspection"]):
         Hidden states of any model in place of the model: npz or safetensors with states (layers + 1, tokens, dim); of
         several files, each has one text.
     tokens
-        Tokens of a text at most; the rest of it is left out, and said.
+        Largest number of tokens of a text; the rest is left out, with a note.
     ablate
-        What is switched off in turn, to see what the gathering owes to it: the attention of each layer; each head too;
+        Parts switched off in turn, to measure their effect on the gathering: the attention of each layer; each head;
         or nothing.
     null
         What the model is compared with: a model of its shape with random weights, or nothing.
     ladder
         Run the model as a system of the theory too, its pieces switched on one by one.
     all_heads
-        List what the weights of every head tell without a text: temperature, spectra, words along its directions.
+        List properties of the weights of every head, without a text: temperature, spectra, words along its directions.
         Without text, texts and images, this alone, in seconds.
     double
         Compute in float64.
@@ -91,7 +91,7 @@ class Inspecting(Experiment["Inspection"]):
         return Path(f"{given.resolve().stem}-inspection")
 
     def outline(self) -> Sequence[str]:
-        """Return what will be looked at."""
+        """Return a description of the inspection."""
         inputs = [name for name in ("text", "texts", "images") if getattr(self, name) is not None]
         problems = []
         if (self.model is None) == (self.states is None):
@@ -115,7 +115,7 @@ class Inspecting(Experiment["Inspection"]):
         return ()
 
     def resolved(self) -> "Experiment[Any]":
-        """Return what reads the weights alone, where there is no input."""
+        """Return the function that reads only the weights, if there is no input."""
         if self.model is None or not self.all_heads or (self.text, self.texts, self.images) != (None, None, None):
             return self
         from tokendyn.models.reading_heads import ReadingHeads
@@ -134,9 +134,9 @@ class Inspecting(Experiment["Inspection"]):
         Parameters
         ----------
         progress
-            Called with how many texts are measured, and how many there are.
+            Called with the number of texts measured, and the total number.
         checkpoint
-            File that keeps what is measured, and from which the same run goes on to the same bits.
+            File for the measurements, from which the same run continues with bit-identical results.
         budget
             Not used.
         """
@@ -202,7 +202,7 @@ def inspect(
     model
         A folder with configuration, tokenizer and safetensors weights; a :class:`tokendyn.models.Model`; a model of the
         ``transformers`` library with eager attention; or hidden states: a file (npz, safetensors), what
-        :func:`tokendyn.read_states` returned, an array ``(layers + 1, tokens, dim)``, or a list of such, one a text.
+        :func:`tokendyn.read_states` returned, an array ``(layers + 1, tokens, dim)``, or a list of these by text.
     texts
         One text, or several; a ``Path`` of a file of texts (CSV, TSV, JSON lines); numbers of tokens ``(tokens,)``;
         for a model of images pixels ``(channels, height, width)``, files, or a folder of files. None for hidden states.
@@ -217,7 +217,7 @@ def inspect(
     ladder
         Run the model as a system of the theory too, its pieces switched on one by one.
     all_heads
-        List what the weights of every head tell without a text, in ``weights``. Without any text:
+        List the properties of the weights of every head in ``weights``. Without any text:
         :func:`tokendyn.models.head_table`.
     double
         Compute in float64.
@@ -234,9 +234,9 @@ def inspect(
         Folder to write the result to. While the texts are measured, what is done is kept beside it, and the same call
         goes on from there.
     checkpoint
-        File that keeps what is done (``.safetensors``), in place of the one beside ``out``.
+        File for the finished part (``.safetensors``), instead of the file beside ``out``.
     progress
-        Called with how many texts are measured, and how many there are.
+        Called with the number of texts measured, and the total number.
 
     Returns
     -------

@@ -31,7 +31,7 @@ _page = function_at("tokendyn.models.page:inspection_page")
 class Inspection(Result, kind="inspection"):
     """A trained model seen as an interacting particle system.
 
-    Arrays have one row a text; errors are over texts, since heads and tokens of one model are no independent samples.
+    Arrays have one row for each text; errors are over texts, since heads and tokens of a model are not independent.
 
     Attributes
     ----------
@@ -71,9 +71,9 @@ class Inspection(Result, kind="inspection"):
     by_reference
         Whether the other texts are the reference texts that ship with the library.
     head_weights
-        By name one value a head, of :func:`tokendyn.models.weights.head_weights`; empty unless it was asked for.
+        By name one value a head, of :func:`tokendyn.models.weights.head_weights`; empty unless requested.
     notes
-        What to know before relying on it.
+        Notes to read before relying on the result.
     provenance
         Versions, machine kind, wall time.
     """
@@ -181,7 +181,7 @@ class Inspection(Result, kind="inspection"):
 
     @property
     def weights(self) -> "pd.DataFrame":
-        """One row a head: what its weights alone tell; see :func:`tokendyn.models.weights.head_weights`."""
+        """One row for each head: properties of its weights; see :func:`tokendyn.models.weights.head_weights`."""
         import pandas as pd
 
         return pd.DataFrame(dict(self.head_weights)) if self.head_weights else pd.DataFrame(columns=["layer", "head"])
@@ -295,9 +295,9 @@ class Inspection(Result, kind="inspection"):
         Parameters
         ----------
         folder
-            Folder that appears when it is whole; ``tokendyn.load(folder)`` reads it.
+            Folder to write; it appears only when it is complete; ``tokendyn.load(folder)`` reads it.
         command
-            The command that repeats it, for the record.
+            Command that repeats it, for the record.
         overwrite
             Replace an existing folder.
 

@@ -60,7 +60,7 @@ class Layout:
         return sum(int(np.prod(shape, dtype=np.int64)) for _, shape in self.columns.values())
 
     def row(self, measured: TextMeasures) -> Float[np.ndarray, " width"]:
-        """Return the row of a text; NaN for what it was not asked for."""
+        """Return the row of a text; NaN for measures that were not requested."""
         row = np.full(self.width, np.nan)
         for name, values in _measures(measured):
             if name in self.columns:

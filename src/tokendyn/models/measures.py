@@ -1,4 +1,4 @@
-"""All measures of one text: its geometry, its heads, its leaders, its motion, and what is left when pieces are off."""
+"""All measures of one text: its geometry, its heads, its leaders, its motion, and its motion with pieces off."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -45,7 +45,7 @@ LEAST_TOKENS = 4
 
 @dataclass(frozen=True)
 class Shape:
-    """The geometry of one text in every layer: what cosines across texts need, and no states.
+    """The geometry of one text in every layer: the values for cosines across texts, without states.
 
     Attributes
     ----------
@@ -122,7 +122,7 @@ def measure_states(
     first: int = 1,
     pool: Pool | None = None,
 ) -> None:
-    """Measure what states alone tell; mixed texts come from the pool, where there is one."""
+    """Measure properties of the states alone; mixed texts come from the pool, if there is one."""
     inner = states[:, first:]
     count = inner.shape[1]
     into.states = states
@@ -152,7 +152,7 @@ def measure_text(
     random
         A model of the same shape with random weights.
     ablations
-        Name, first layer that changes, and what is off. Where there are some, the loudest token is masked too.
+        Name, first layer that changes, and the parts that are off. The loudest token is masked too, if there are any.
     pool
         Of the tokens of all texts.
     """
@@ -174,7 +174,7 @@ def measure_reference(
     random: Model | None = None,
     ablations: Sequence[tuple[str, int, Ablation]] = (),
 ) -> TextMeasures:
-    """Measure of a reference text what cosines across texts need, and nothing else."""
+    """Measure only the values of a reference text for cosines across texts."""
     measured, received = TextMeasures(tokens=encoded.names), Received()
     run = model.run(encoded, visit=received if ablations else None)
     measured.shapes["model"] = shape_of(run.states)

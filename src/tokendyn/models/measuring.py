@@ -81,7 +81,7 @@ class Measurer:
         self.ablations = _ablations(model, settings.ablate)
 
     def __call__(self, encoded: Encoded, *, reference: bool) -> TextMeasures:
-        """Measure one input; of a reference text only what others are held against."""
+        """Measure one input; for a reference text only the values for comparisons."""
         if reference:
             return measure_reference(self.model, encoded, random=self.random, ablations=self.ablations)
         measured = measure_text(
@@ -193,7 +193,7 @@ Run = Callable[[Iterable[Task]], Iterator[tuple[Task, TextMeasures]]]
 
 
 def run_here(measure: Measurer) -> Run:
-    """Return what measures tasks in this process, one after the other."""
+    """Return the function that measures tasks in this process, one after the other."""
     return lambda tasks: ((task, measure(task.encoded, reference=task.reference)) for task in tasks)
 
 
@@ -285,17 +285,17 @@ def measure_all(
     Parameters
     ----------
     inputs, count
-        The inputs, and how many there are.
+        The inputs, and their number.
     others
         Reference texts.
     run
         :func:`run_here`, or the method of :class:`Workers`.
     checkpoint
-        Keeps the rows; where it has those of a stopped run, only the others are measured, to the same bits.
+        Keeps the rows; where it has those of a stopped run, only the others are measured, with bit-identical results.
     identity
         Of the run, for the checkpoint.
     progress
-        Called with how many inputs are measured, and how many there are.
+        Called with the number of inputs measured, and the total number.
     """
     total = count + len(others)
     kept = None if checkpoint is None else open_rows(checkpoint, *identity)
@@ -304,7 +304,7 @@ def measure_all(
     tasks = _tasks(inputs, others, frozenset(missing))
     with ExitStack() as stack:
         if kept is None:
-            # The first one tells how long a row is.
+            # The first row sets the length.
             [(_, measured)] = run([next(tasks)])
             layout, first = Layout.of(measured), _of_first(measured)
             rows = _new_rows(checkpoint, layout, first, total, stack)

@@ -51,7 +51,7 @@ class Motion:
             return np.asarray((self.parts[:, first:] * total).sum(axis=(1, 2)) / (total * total).sum())
 
     def permuted_shares(self, generator: np.random.Generator, first: int = 1) -> Float[np.ndarray, " parts"]:
-        """Return the shares with the parts of permuted tokens: what a part that is the same for all would have.
+        """Return the shares with the parts of permuted tokens: the shares of a part that is the same for all tokens.
 
         Parameters
         ----------
@@ -77,7 +77,7 @@ def split_motion(view: LayerView, heads: HeadMatrices, family: Family, norms: Bl
 
     For post order ``x' = N2(y + F(y))``, ``y = N1(x + sum_h O_h z_h + b)``. With frozen scales ``N1 v = D1 v + b1``,
     and the parts are ``D2 D1 sum_h O_h z_h``, ``D2 F``, ``D2 (D1 b + b1) + b2`` and ``D2 D1 x - x``. For other orders
-    the norm adds nothing, since the token itself goes through none.
+    the norm adds nothing, since the token itself passes no norm.
 
     Parameters
     ----------

@@ -46,7 +46,7 @@ class Norm:
     def linear(
         self, parts: Float[np.ndarray, "*batch dim"], scale: Float[np.ndarray, "*rows 1"]
     ) -> Float[np.ndarray, "*batch dim"]:
-        """Return what the norm makes of a part of its input, its scale frozen at that of the whole input."""
+        """Return the norm of a part of its input, with the scale frozen at that of the whole input."""
         return self.centred(parts) / scale * self.gain
 
     def __call__(self, tokens: Float[np.ndarray, "*batch dim"]) -> Float[np.ndarray, "*batch dim"]:
@@ -65,7 +65,7 @@ class BlockNorms:
     middle
         In front of the feed-forward part.
     attention, feed_forward
-        Behind the two parts: of the sums (post), or of what is added (sandwich).
+        Norms behind the two parts: of the sums (post), or of the added parts (sandwich).
     """
 
     front: Norm | None
@@ -145,7 +145,7 @@ def blocks_of(model: Any, path: str) -> list[Any]:
 def read_norm(module: Any) -> Norm | None:
     """Return a norm of the library as a formula; None where none of the formulas gives its output.
 
-    Libraries write norms in many classes. Rather than by its name, a norm is known by what it does to one vector.
+    Libraries write norms in many classes. A norm is recognised by its effect on one vector rather than by its name.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""What the weights of every head of a model tell, as a result of its own: no text is needed."""
+"""The properties of the weights of every head of a model, as a result of its own: no text is needed."""
 
 import dataclasses
 import time
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tokendyn.runs.checkpoint import Checkpoint
+    from tokendyn.show.report import Report
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +37,7 @@ class HeadTable(Result, kind="head-table"):
     weights
         By name one value a head, of :func:`tokendyn.models.head_weights`.
     notes
-        What to know before relying on it.
+        Notes to read before relying on the result.
     provenance
         Versions, machine kind, wall time.
     """
@@ -66,7 +67,7 @@ class HeadTable(Result, kind="head-table"):
         return facts | {"attracting": int((trace > 0).sum()), "repelling": int((trace < 0).sum())}
 
     def describe(self) -> list[str]:
-        """Return what the heads have in common and in what they differ, in sentences."""
+        """Return common properties and differences of the heads in sentences."""
         facts, weights = self.summary(), self.weights
         lines = [
             f"{counted(facts['layers'], 'layer')}, {counted(facts['heads'], 'head')} of {self.source} ({self.family}), "
@@ -96,15 +97,19 @@ class HeadTable(Result, kind="head-table"):
             name="trace of V over its largest singular value",
         )  # fmt: skip
 
+    def page(self, pictures: Path, *, title: str = "") -> "Report":
+        """Return the page of :meth:`report`; ``pictures`` is an empty folder for files that it is made of."""
+        return super().page(pictures, title=title or f"The heads of {self.source}")
+
     def save(self, folder: str | Path, *, command: str = "", overwrite: bool = False) -> None:
         """Write ``result.json``, ``weights.csv`` and ``report.html``.
 
         Parameters
         ----------
         folder
-            Folder that appears when it is whole; ``tokendyn.load(folder)`` reads it.
+            Folder to write; it appears only when it is complete; ``tokendyn.load(folder)`` reads it.
         command
-            The command that repeats it, for the record.
+            Command that repeats it, for the record.
         overwrite
             Replace an existing folder.
 
@@ -114,15 +119,16 @@ class HeadTable(Result, kind="head-table"):
             If the folder exists and ``overwrite`` is not set, or cannot be written.
         """
         from tokendyn.show import write_report
+        from tokendyn.show.report import repeated
 
         with new_folder(folder, overwrite=overwrite) as temporary:
             write_into(self, temporary, command=command)
             self.table().to_csv(temporary / "weights.csv", index=False)
-            write_report(self.page(temporary, title=f"The heads of {self.source}"), temporary / "report.html")
+            write_report(repeated(self.page(temporary), command), temporary / "report.html")
 
 
 def head_table(model: Model | str | Path, *, double: bool = False, part: str = "") -> HeadTable:
-    """Return what the weights of every head tell: temperature, spectra, near-invariance, words; no text is needed.
+    """Return the properties of the weights of every head: temperature, spectra, near-invariance, words; without a text.
 
     Parameters
     ----------
@@ -181,7 +187,7 @@ class ReadingHeads(Experiment[HeadTable]):
         return Path(f"{self.model.resolve().stem}-heads")
 
     def outline(self) -> Sequence[str]:
-        """Return what will be read."""
+        """Return a description of the reading."""
         return (f"reading the heads of {self.model}",)
 
     def run(

@@ -1,4 +1,4 @@
-"""The scores of heads from what a layer reads: the bilinear form of the theory, and the vector of the keys' biases."""
+"""The scores of heads from the input of a layer: the bilinear form of the theory, and the vector of key biases."""
 
 import numpy as np
 from jaxtyping import Float

@@ -33,7 +33,7 @@ from tokendyn.optional import library, missing
 
 #: Halves of a model that has both, where its family is not known.
 _HALVES = ("encoder", "decoder")
-#: Settings that say how many tokens a model takes.
+#: Settings with the largest number of tokens of a model.
 _LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_seq_length")
 #: Families that count places of tokens from behind the padding token, so that they take two fewer.
 _PADDED_PLACES = {"roberta", "camembert", "xlm-roberta", "mpnet", "data2vec-text"}
@@ -148,7 +148,7 @@ class Model:
 
     @property
     def most_tokens(self) -> int | None:
-        """How many tokens the model takes; None where its configuration does not say."""
+        """Largest number of tokens of the model; None if its configuration has none."""
         most = next((int(value) for name in _LENGTHS if (value := getattr(self.config, name, None))), None)
         if most is None or self.model_type not in _PADDED_PLACES:
             return most
@@ -183,7 +183,7 @@ class Model:
         texts
             With words in them.
         most
-            Tokens of a text at most; by default what the model takes. The last token that the tokenizer adds stays.
+            Largest number of tokens of a text; by default that of the model. A last token added by the tokenizer stays.
 
         Raises
         ------
@@ -233,7 +233,7 @@ class Model:
         encoded
             The input.
         visit
-            Called with each block when it has ended: its states, its attention, and what its parts add. Nothing of a
+            Called after each block: its states, its attention, and the outputs of its parts. Nothing of a
             block is kept.
         ablation
             What is switched off.
@@ -262,7 +262,7 @@ class Model:
         return Run(states=states, outputs=tuple(tracer.outputs))
 
     def _not_finite(self) -> str:
-        """Return why states are not finite, and what helps."""
+        """Return the reason for states that are not finite, and a remedy."""
         for name, weight in self.module.named_parameters():
             if not weight.isfinite().all():
                 return f"{name} holds NaN or infinity: its weights are damaged; get the model again"
@@ -270,7 +270,7 @@ class Model:
         return f"states are NaN or infinite{more}"
 
     def _public_states(self, given: Any, tracer: Tracer) -> np.ndarray:
-        """Return the states of a family that is not known: those of its blocks where they are what the model returns.
+        """Return the states of an unknown family: those of its blocks if they agree with the output of the model.
 
         Blocks give the last state without the norm behind it; but in a family that is not known a list of modules need
         not be the blocks, nor take tokens as rows.
@@ -322,7 +322,7 @@ class Model:
 
     @contextmanager
     def _settings(self) -> Iterator[None]:
-        """Let the configuration ask for no cache while the model runs."""
+        """Switch the cache off in the configuration while the model runs."""
         before = getattr(self.config, "use_cache", None)
         if before is not None:
             self.config.use_cache = False
@@ -334,7 +334,7 @@ class Model:
 
     @contextmanager
     def _skipped(self, start: tuple[int, Run] | None) -> Iterator[None]:
-        """Let the blocks before a layer return what they returned in an earlier run."""
+        """Let the blocks before a layer return their outputs of an earlier run."""
         if start is None or "*" in (self.family.layers if self.family else ""):
             yield
             return
@@ -373,7 +373,7 @@ class Model:
 
     @property
     def not_bilinear(self) -> str:
-        """Why the scores are no bilinear form of what a layer reads; empty if they are one.
+        """Reason why the scores are not a bilinear form of the input of a layer; empty if they are.
 
         Rotations by places, and a term that depends on places alone, leave them one.
         """
@@ -416,7 +416,7 @@ class Model:
 
     @property
     def unknown(self) -> str:
-        """What to say where a family is needed and not known."""
+        """Message for a missing family."""
         return (
             f"{self.source} is of the family {self.model_type!r}, whose parts are not known: its states are there, and "
             "its attention where it returns it, but nothing that needs its parts; name them with "
@@ -519,7 +519,7 @@ def open_model(folder: str | Path, *, double: bool = False, part: str = "") -> M
 def _check_trained(model: Model, whole: Any, lacking: Collection[str]) -> None:
     """Refuse a model with a weight that no file holds: the library fills it with random numbers.
 
-    A pooler, or the half that is not looked at, may be random: it moves no token.
+    A pooler, or the unused half, may be random: it moves no token.
     """
     import torch
 
@@ -550,7 +550,7 @@ def quiet() -> Iterator[None]:
 
 
 def _part(base: Any, halves: Sequence[str], part: str) -> tuple[str, Any]:
-    """Return the part of a model that is asked for, or the first that it has; a part that is given stays."""
+    """Return the requested part of a model, or its first part; a part that is given is returned unchanged."""
     known = {name: found(base, name) for name in halves}
     known = {name: module for name, module in known.items() if module is not None}
     if part and part not in known and known:

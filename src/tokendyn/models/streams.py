@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def is_states(given: Any) -> bool:
-    """Return whether something is hidden states: an array, what ``read_states`` returned, a file, or a list of them."""
+    """Return whether something is hidden states: an array, a result of ``read_states``, a file, or a list of them."""
     if isinstance(given, list | tuple):
         return bool(given) and all(map(is_states, given))
     if isinstance(given, str | Path):

@@ -92,7 +92,7 @@ class ModelLayer:
     order
         How the sums are built.
     feed_forward
-        ``(tokens, dim)`` to what the feed-forward part adds; None adds nothing.
+        ``(tokens, dim)`` to the output of the feed-forward part; None adds nothing.
     seen
         ``(tokens, tokens)``: which keys a query may see.
     rotation
@@ -100,7 +100,7 @@ class ModelLayer:
     term
         What the places of two tokens add to their score.
     score_norms
-        Of queries and of keys, where a model has them: its scores are no bilinear form then.
+        Norms of queries and of keys, if a model has them: its scores are then not a bilinear form.
     cap
         ``c`` of scores ``c tanh(s / c)``; 0 where they are not capped.
     attention
@@ -140,7 +140,7 @@ class ModelLayer:
         Raises
         ------
         BadInputError
-            If the scores are no bilinear form.
+            If the scores are not a bilinear form.
         """
         if self.cap or any(norm is not None for norm in self.score_norms):
             raise BadInputError("scores that are capped, or of normalised queries and keys, are no bilinear form")
@@ -235,7 +235,7 @@ class ModelLayer:
         return np.broadcast_to(np.eye(tokens), scores.shape), scores.transpose(0, 2, 1), 1.0
 
     def _moved(self, tokens: np.ndarray, added: np.ndarray) -> np.ndarray:
-        """Return what the sums, norms and the feed-forward part of the block make of the tokens."""
+        """Return the tokens after the sums, norms and the feed-forward part of the block."""
         norms = self.norms
 
         def fed(state: np.ndarray) -> np.ndarray:
@@ -297,7 +297,7 @@ class System:
         Parameters
         ----------
         gains, norm_biases
-            Of all norms. For post order the states that enter the first layer lose what their own norm gave them too.
+            Those of all norms. For post order those of the first norm are also removed from the initial states.
         biases
             Of queries, keys, values and output.
         attention, feed_forward
@@ -346,12 +346,12 @@ def system_of(model: Model, encoded: Encoded) -> System:
     Raises
     ------
     BadInputError
-        If the scores hold what hooks do not see; the message says what.
+        If the scores contain terms that hooks do not see; the message names them.
     """
     if model.not_a_system:
         raise BadInputError(f"{model.source} is no system of the theory: {model.not_a_system}")
     family = model.family
-    assert family is not None  # a model without a family is no system
+    assert family is not None  # a model without a family is not a system
     norms, matrices, blocks, score_norms = model.norms, model.layers, model.called, model.score_norms
     places: list[tuple[np.ndarray, Rotation | None, np.ndarray | None]] = []
 

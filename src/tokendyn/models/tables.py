@@ -102,7 +102,7 @@ def motion_table(inspection: "Inspection") -> Table:
 
 
 def ablations_table(inspection: "Inspection") -> Table:
-    """Return what each ablation changes; single heads are in the table of heads."""
+    """Return the effect of each ablation; single heads are in the table of heads."""
     table = inspection.ablations
     table = table[~table["off"].str.startswith("head ")]
     groups = [
@@ -119,7 +119,7 @@ def ablations_table(inspection: "Inspection") -> Table:
 
 
 def heads_table(inspection: "Inspection") -> Table:
-    """Return every head, its measures beside their nulls, and words for what is special about it."""
+    """Return every head, its measures beside their nulls, and words for its special properties."""
     frame = inspection.heads
     frame["what"] = [", ".join(head_words(row)) or "–" for _, row in frame.iterrows()]
     frame["name"] = [f"{layer}.{head}" for layer, head in zip(frame["layer"], frame["head"], strict=True)]
@@ -153,7 +153,7 @@ def heads_table(inspection: "Inspection") -> Table:
 
 
 def weights_table(inspection: "Inspection") -> Table:
-    """Return what the weights of each head tell without a text."""
+    """Return the properties of the weights of each head."""
     frame = inspection.weights
     frame["name"] = [f"{layer}.{head}" for layer, head in zip(frame["layer"], frame["head"], strict=True)]
     frame["does"] = ["attracts" if attracts else "repels" for attracts in frame["attracts"]]
@@ -171,13 +171,13 @@ def weights_table(inspection: "Inspection") -> Table:
     note = (
         "From the weights alone, gains folded in; weights.csv has all. Words are the embeddings furthest along the "
         "first singular directions, as the first layer sees them. Turn: the angle by which V turns the dominant "
-        "directions of V Bᵀ out of themselves; 0 is what the theory asks for."
+        "directions of V Bᵀ out of themselves; the theory requires 0."
     )
     return _table(frame, groups, "Weights of the heads", note)
 
 
 def head_words(row: "pd.Series") -> list[str]:
-    """Return what is special about a head, in words: of each only what its measures say beyond their bounds."""
+    """Return the special properties of a head in words: only measures beyond their bounds."""
 
     def known(name: str, beyond: Callable[[float], bool]) -> bool:
         return name in row.index and bool(np.isfinite(row[name])) and beyond(float(row[name]))

@@ -1,4 +1,4 @@
-"""One run of a model, seen through hooks: the tokens before and after each block, and what its parts add.
+"""One run of a model, seen through hooks: the tokens before and after each block, and the outputs of its parts.
 
 Attention weights are seen one layer at a time and not kept, so that memory does not grow with the number of layers.
 """
@@ -52,19 +52,19 @@ class LayerView:
     entering, leaving
         ``(tokens, dim)``: the state before and after the block.
     reads
-        ``(tokens, dim)``: what the attention reads, after the norm in front of it where there is one.
+        ``(tokens, dim)``: input of the attention, after the norm in front of it if there is one.
     attention
         ``(heads, tokens, tokens)`` as the model computes them; None where it returns none.
     concatenated
-        ``(tokens, heads * head)``: what the output projection takes.
+        ``(tokens, heads * head)``: input of the output projection.
     attended, fed
-        ``(tokens, dim)``: what attention (with its bias) and feed-forward part add, before any norm of the sum.
+        ``(tokens, dim)``: outputs of attention (with its bias) and feed-forward part, before any norm of the sum.
     norm_inputs
         What the norms of the sums take, by ``"attention"`` and ``"feed_forward"``.
     rotation
         Cosines and sines ``(tokens, width)`` by which queries and keys are turned; None without rotary places.
     term
-        ``(heads or 1, tokens or 1, tokens)``: what the places of two tokens add to their score; None without such.
+        ``(heads or 1, tokens or 1, tokens)``: term of the score from the positions of two tokens; None without one.
     """
 
     layer: int
@@ -280,7 +280,7 @@ def _twice(angles: np.ndarray) -> np.ndarray:
 
 
 def _term(given: Mapping[str, Any], family: Family, scale: float, tokens: int) -> np.ndarray | None:
-    """Return what places add to the scores, from the arguments of an attention; None where they add nothing.
+    """Return the term of the scores from positions, from the arguments of an attention; None if there is none.
 
     A library may put a share of the term into the mask, as Falcon's does: what a mask adds to the keys that may be seen
     is a part of it.

@@ -45,7 +45,7 @@ def number(value: float, digits: int = 2) -> str:
 
 
 def measured(values: np.ndarray, inspection: "Inspection", *, percent: bool = False) -> str:
-    """Return a mean over texts with its error where there is one, which says how many digits the mean has."""
+    """Return a mean over texts with its error if there is one, which sets the digits of the mean."""
     factor, least, most = (100.0, 0, 2) if percent else (1.0, 2, 4)
     unit = " %" if percent else ""
     mean, error = factor * float(values.mean()), factor * float(inspection.error(values))
@@ -78,7 +78,7 @@ def _gathering_of_few(inspection: "Inspection") -> list[str]:
         cosine = number(float(inspection.within["model"][:, -1].mean()))
         return [
             f"Cannot tell whether tokens gather: their mean cosine in the last layer is {cosine}, and without other "
-            "texts a common direction cannot be told from gathering."
+            "texts a common direction cannot be distinguished from gathering."
         ]
     beside = [f"random weights {number(float(inspection.gathered(name)[:, -1].mean()))}"
               for name in inspection.within if name == "random weights"]  # fmt: skip
@@ -99,7 +99,7 @@ def _gathering_of_few(inspection: "Inspection") -> list[str]:
 
 
 def _gathering(inspection: "Inspection") -> list[str]:
-    """Return whether tokens gather, and what is left without attention and without feed-forward parts."""
+    """Return whether tokens gather, and the gathering without attention and without feed-forward parts."""
     last = inspection.gathered()[:, -1]
     known = "random weights" in inspection.within
     null = inspection.gathered("random weights")[:, -1] if known else np.zeros_like(last)
@@ -141,7 +141,7 @@ def _layers(inspection: "Inspection") -> list[str]:
 
 
 def _single_heads(inspection: "Inspection") -> list[str]:
-    """Return how many single heads matter, beside how many would seem to by chance."""
+    """Return the number of single heads that matter, beside the number expected by chance."""
     from scipy.stats import t
 
     heads = {name: effect for name, effect in inspection.effects.items() if name.startswith("head ")}
@@ -189,7 +189,7 @@ def _clusters(inspection: "Inspection") -> list[str]:
 
 
 def _masked(inspection: "Inspection") -> list[str]:
-    """Return what the loudest token matters, beside a random one."""
+    """Return the effect of the loudest token, beside that of a random one."""
     if LOUDEST not in inspection.own:
         return []
     own, other = inspection.own[LOUDEST], inspection.own[ANY]
@@ -265,7 +265,7 @@ def _leaders(inspection: "Inspection") -> list[str]:
         others = ", ".join(f"{100 * value:.0f}" for value in common.mean(axis=0)[:3])
         return [
             f"The leaders of theory, those of hardmax on the first states, are those of the heads for {shares} % of "
-            f"the tokens in the first layers, the commonest key for {others} %; how long they hold cannot be told."
+            f"the tokens in the first layers, the commonest key for {others} %; how long they hold is unknown."
         ]
     good = means > np.maximum(_HOLDS, _SURE * errors)
     layers = len(good) if good.all() else int(np.argmin(good))
@@ -310,7 +310,7 @@ def _motion(inspection: "Inspection") -> list[str]:
 
 
 def _ladder(inspection: "Inspection") -> list[str]:
-    """Return how well attention alone ranks pairs, beside doing nothing, and what each half adds as the last one."""
+    """Return how well attention alone ranks pairs, beside doing nothing, and the gain from each half as the last."""
     ranks = inspection.ladder_rank
     names = ("no dynamics", "attention alone", "feed-forward alone", "all = model")
     if not all(name in ranks for name in names):

@@ -18,7 +18,7 @@ def head_weights(model: Model) -> dict[str, np.ndarray]:
     """Return one value a head of each measure of the weights; no text is needed.
 
     With the gains of the norm in front folded in, ``B = D Wq^T Wk D`` and ``V = sqrt(d) Wo Wv D``. With rotary places
-    B is that of two tokens at one place. Measures of B are NaN where scores are no bilinear form.
+    B is that of two tokens at one position. Measures of B are NaN if scores are not a bilinear form.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from tokendyn.particles.lemmas import LemmaReport, check_lemmas
     from tokendyn.particles.limits import LimitPrediction, LimitSet, limit_set, predict_limits
 
-#: Where each name is: loaded when it is used, so that the options of a command can be read without what computes.
+#: The module of each name, imported at first use, so that reading the options of a command imports no numerical code.
 _HOMES = {
     "ClusteringRun": "tokendyn.particles.clustering",
     "LemmaReport": "tokendyn.particles.lemmas",

@@ -101,7 +101,7 @@ class Clustering(Experiment["ClusteringRun"]):
         return () if name is None else (f"{name} holds names",)
 
     def check(self, checkpoint: "Path | str | None" = None) -> Sequence[str]:
-        """Check everything that a run would check; return what would be run, and where the theorem does not apply."""
+        """Make all checks of a run; return a description of it, and where the theorem does not apply."""
         import numpy as np
 
         from tokendyn.particles.clustering import check_simulation, hypothesis_departures
@@ -206,7 +206,7 @@ class Replaying(Experiment["Replay"]):
         return Path("run-explored") if is_link(self.tokens) else run_folder(self.tokens)
 
     def check(self, checkpoint: "Path | str | None" = None) -> Sequence[str]:
-        """Read the settings; return what would be run."""
+        """Read the settings; return a description of the run."""
         settings = self._settings
         return (f"would run {len(settings.tokens)} tokens of the explorer ({settings.model}), hardmax and softmax",)
 

@@ -15,7 +15,7 @@ from tokendyn.show.explorer import explorer_html
 if TYPE_CHECKING:
     from tokendyn.show.embedded import EmbeddedPage
 
-#: Name of what the user brings, among the presets.
+#: Name of the user's own start among the presets.
 _OWN = "given"
 
 
@@ -25,7 +25,7 @@ def explore(start: Any = "emerging-leader", *, height: int = 760) -> "EmbeddedPa
     Parameters
     ----------
     start
-        What to begin with: a run of :func:`tokendyn.simulate`, tokens in the plane (an array, a DataFrame, what
+        Start of the page: a run of :func:`tokendyn.simulate`, tokens in the plane (an array, a DataFrame, what
         :func:`tokendyn.read_tokens` returned), settings that the page saved (:func:`tokendyn.load`), or the name of a
         preset.
     height
@@ -34,7 +34,7 @@ def explore(start: Any = "emerging-leader", *, height: int = 760) -> "EmbeddedPa
     Raises
     ------
     BadInputError
-        If there is no such preset, or the tokens are no tokens in the plane.
+        If there is no such preset, or the tokens are not in the plane.
 
     Examples
     --------

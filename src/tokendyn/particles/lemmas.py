@@ -32,7 +32,7 @@ class LemmaReport(Numbers, kind="lemma-report"):
     hulls
         Tokens outside the convex hull of the layer before.
     leaders
-        Pairs of a token and a layer at which a token moved that had been its own only leader.
+        Pairs of a token and a layer at which a token moved although it was its own only leader.
     """
 
     norms: int

@@ -179,7 +179,7 @@ class LimitPrediction(Result, kind="limit-prediction"):
         ``(tokens,)`` str: ``"vertex"`` (the point of a leader), ``"face"`` (projection onto a face, an exact tie),
         ``"unsettled"`` (not decided within ``layers`` layers).
     leaders
-        ``(leaders,)``: the tokens that lead, in the order in which they began to lead; the lowest index stands for
+        ``(leaders,)``: the tokens that lead, in the order in which they began to lead; the lowest index represents
         coinciding tokens.
     leader_layers
         ``(leaders,)``: the layer at which each first led itself; above 0 for an emerging leader.

@@ -28,7 +28,7 @@ def read_link(link: str | Path) -> Explored:
 
     A link is ``PAGE#preset=NAME&FIELD=VALUE&...``: fields as in the JSON that the page saves, which replace those of
     the preset; without a preset, ``#model=clustering&...&tokens=1,2;3,4``. Rows end with ``;``, numbers with ``,``;
-    texts are percent-encoded. What stands before ``#`` does not matter: nothing is loaded from there.
+    texts are percent-encoded. The part before ``#`` is ignored: nothing is loaded from there.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def read_link(link: str | Path) -> Explored:
     Raises
     ------
     BadInputError
-        For a text without such a part, a preset or a field that does not exist, a value that is no number, and
+        For a text without such a part, a preset or a field that does not exist, a value that is not a number, and
         settings out of range.
 
     Examples

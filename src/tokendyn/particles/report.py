@@ -60,7 +60,7 @@ def save_run(
     report
         Whether to draw the figures and write the page.
     command
-        The command that repeats the run, for the report.
+        Command that repeats the run, for the report.
     overwrite
         Replace an existing folder.
 
@@ -91,7 +91,7 @@ def write_figures(run: ClusteringRun, folder: Path, title: str) -> None:
 
 
 def load_run(folder: str | Path) -> tuple[ClusteringRun, str, str]:
-    """Read what :func:`save_run` wrote; return the run, its title and its command.
+    """Read the files of :func:`save_run`; return the run, its title and its command.
 
     Raises
     ------
@@ -141,7 +141,7 @@ def disagreement_table(run: ClusteringRun) -> list[dict[str, object]]:
 
 
 def run_pictures(run: ClusteringRun, *, title: str, pictures: Path) -> list[Section]:
-    """Return what the page of a run draws: some layers, the film if the folder has one, and who follows whom."""
+    """Return the figures of the page of a run: some layers, the film if the folder has one, and who follows whom."""
     scene = run.scene(title)
     sections: list[Section] = [
         Picture(

@@ -17,7 +17,7 @@ def explored_states(states: HiddenStates, layer: int, head: int | None = None) -
     The plane is that of the two leading right singular vectors of the states, not centred, because attention is not;
     the states are divided by their root mean square norm. With a head, ``A`` is the matrix that fits its attention
     ``p`` best in the plane: it minimises the squared differences of ``log p_ij`` and ``<A z_i, z_j>`` after each row's
-    mean is taken off, which removes the logarithm of the row's sum (our own). Its spectral norm becomes the inverse
+    mean is subtracted, which removes the logarithm of the row's sum (our own). Its spectral norm becomes the inverse
     temperature. The values of the head are not used: ``V = I``.
 
     Parameters
@@ -79,7 +79,7 @@ def _fitted(
     rows = np.maximum(counted.sum(axis=1, keepdims=True), 1)
     logs = np.where(counted, np.log(np.where(counted, attention, 1.0)), 0.0)
     logs = np.where(counted, logs - logs.sum(axis=1, keepdims=True) / rows, 0.0)
-    # A pair (i, j) has one column for each entry of A; the mean of row i goes off as it does from the logarithms.
+    # A pair (i, j) has one column for each entry of A; the mean of row i is subtracted as for the logarithms.
     pairs = np.einsum("ic,jd->ijdc", tokens, tokens).reshape(*attention.shape, 4) * counted[:, :, None]
     pairs = (pairs - pairs.sum(axis=1, keepdims=True) / rows[:, :, None]) * counted[:, :, None]
     solution, *_ = np.linalg.lstsq(pairs.reshape(-1, 4), logs.ravel(), rcond=None)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tokendyn.show.report import Report
 
-#: The words that ``status`` may be, and what they mean.
+#: The values of ``status``, and their meanings.
 STATUSES: dict[str, str] = {
     "completed": "it ended as asked",
     "event": "an event that was asked for ended it",
@@ -52,7 +52,7 @@ class Result(ABC):
 
     A subclass gives a name to its kind of file (``class Mine(Result, kind="mine")``), has an attribute or property
     ``status`` out of :data:`STATUSES`, and writes :meth:`describe`, :meth:`table` and :meth:`picture`. A dataclass
-    saves its fields; ``parts`` names the classes of values inside them that are no results themselves.
+    saves its fields; ``parts`` names the classes of values inside them that are not results themselves.
 
     Examples
     --------
@@ -102,7 +102,7 @@ class Result(ABC):
 
     @abstractmethod
     def picture(self) -> Picture:
-        """Return what :meth:`plot` draws, as plain values."""
+        """Return the content of :meth:`plot` as plain values."""
 
     def summary(self) -> dict[str, Any]:
         """Return the result in numbers and words; by default the fields that are such."""
@@ -134,7 +134,7 @@ class Result(ABC):
         Raises
         ------
         BadInputError
-            If ``ax`` is no axes, such as the name of a file.
+            If ``ax`` is not an axes, such as the name of a file.
         """
         from matplotlib.axes import Axes
 
@@ -151,7 +151,7 @@ class Result(ABC):
         return whole
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
-        """Write the result into a new folder, whole or not at all; ``tokendyn.load`` reads it.
+        """Write the result into a new folder, completely or not at all; ``tokendyn.load`` reads it.
 
         Raises
         ------
@@ -204,7 +204,7 @@ class Result(ABC):
         record = getattr(self, "provenance", None)
         return Report(
             title=title,
-            subtitle=STATUSES.get(self.status, self.status),
+            subtitle="" if self.status == "completed" else STATUSES.get(self.status, self.status),
             sections=[*sections, *closing("", record or {})],
         )
 

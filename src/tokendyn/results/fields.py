@@ -77,7 +77,7 @@ def _entries_fit(values: Iterable[Any], parts: tuple[Any, ...], *, exactly: bool
 
 
 def _is_of(value: Any, kind: Any) -> bool:
-    """Return whether a value is of a plain class; a truth value is no number, and a whole number is a number."""
+    """Return whether a value is of a plain class; a truth value is not a number, and a whole number is a number."""
     if kind is None or kind is type(None):
         return value is None
     if kind is float or kind is int:

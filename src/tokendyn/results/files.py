@@ -20,7 +20,7 @@ from tokendyn.runs.files import new_folder, read_json, read_tensors, write_json,
 SCHEMA, SCHEMA_VERSION = "tokendyn-result", 1
 RECORD, TENSORS = "result.json", "result.safetensors"
 
-#: Keys of JSON objects that stand for what JSON has not.
+#: Keys of JSON objects for values that JSON lacks.
 _ARRAY, _COMPLEX, _TEXTS, _FLOAT, _TUPLE, _PAIRS, _FRAME, _PART, _RESULT = (
     "$array", "$complex", "$texts", "$float", "$tuple", "$pairs", "$frame", "$part", "$result",
 )  # fmt: skip
@@ -32,7 +32,7 @@ def save(result: Result, folder: str | Path, *, overwrite: bool = False) -> None
     Raises
     ------
     BadInputError
-        If the class has no kind or is no dataclass, or a field holds what cannot be written.
+        If the class has no kind or is not a dataclass, or a field holds what cannot be written.
     OutputError
         If the folder exists and ``overwrite`` is not set, or cannot be written.
     """
@@ -63,7 +63,7 @@ def write_into(result: Result, folder: Path, **more: Any) -> None:
 
 
 def load(folder: str | Path) -> Result:
-    """Read what :func:`save` wrote.
+    """Read the result of :func:`save`.
 
     Raises
     ------
@@ -105,7 +105,7 @@ class _Writer:
         self.tensors: dict[str, np.ndarray] = {}
 
     def value(self, value: Any, parts: tuple[type, ...]) -> Any:  # noqa: PLR0911  (one for each kind of value)
-        """Return a value as JSON knows it."""
+        """Return a value as a JSON value."""
         if isinstance(value, np.generic):
             value = value.item()
         if value is None or isinstance(value, bool | int | str):

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int, Num
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: Ways of tokens, bars and curves that are drawn at most; more cannot be told apart.
+#: Largest number of paths of tokens, bars and curves drawn; more cannot be distinguished.
 MOST_WAYS, MOST_BARS, MOST_CURVES = 1000, 30, 10
 
 
@@ -126,7 +126,7 @@ class Heat:
     name: str = ""
 
     def draw(self, ax: "Axes") -> None:
-        """Draw it with a bar that says what the shades mean."""
+        """Draw it with a bar that explains the shades."""
         shades = ax.pcolormesh(np.ma.masked_invalid(self.values))
         for axis, names in ((ax.xaxis, self.columns), (ax.yaxis, self.rows)):
             every = max(len(names) // 10, 1)

@@ -97,7 +97,7 @@ def read_json_value(path: str | Path, most: int | None = None) -> Any:
     Raises
     ------
     BadInputError
-        As :func:`read_text`, or if it is no JSON, nested too deeply, or holds a number of thousands of digits.
+        As :func:`read_text`, or if it is not JSON, nested too deeply, or holds a number of thousands of digits.
     """
     if Path(path).exists():
         check_regular(path)
@@ -116,7 +116,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
     Raises
     ------
     BadInputError
-        As :func:`read_text`, or if it is no TOML, larger than ``MOST_TOML_BYTES``, or nested too deeply.
+        As :func:`read_text`, or if it is not TOML, larger than ``MOST_TOML_BYTES``, or nested too deeply.
     """
     text = read_text(path, MOST_TOML_BYTES)
     try:

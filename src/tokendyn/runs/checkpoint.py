@@ -1,4 +1,4 @@
-"""Checkpoints: the state of a long run in one file, from which it goes on to the same bits."""
+"""Checkpoints: the state of a long run in one file, from which it goes on with bit-identical results."""
 
 import dataclasses
 import hashlib
@@ -27,7 +27,7 @@ class State:
     arrays
         Its arrays by name.
     record
-        Everything else, as JSON knows it (numbers of generators are whole and of any size).
+        Everything else, as a JSON value (numbers of generators are whole and of any size).
     """
 
     arrays: Mapping[str, np.ndarray]
@@ -63,7 +63,7 @@ class Checkpoint:
 
     @classmethod
     def at(cls, checkpoint: "AnyCheckpoint | None", seconds: float = 30.0) -> "Checkpoint | None":
-        """Return the checkpoint at a path; a checkpoint, and None, are returned as they are.
+        """Return the checkpoint at a path; a checkpoint, and None, are returned unchanged.
 
         Parameters
         ----------

@@ -107,7 +107,7 @@ def check_page(target: str | Path, *, overwrite: bool) -> None:
 
 
 def _as_path(target: Any) -> Path:
-    """Return where to write, or raise when it is no path."""
+    """Return where to write, or raise when it is not a path."""
     if not isinstance(target, str | os.PathLike):
         raise BadInputError(f"{str(target)[:60]!r} is {type(target).__name__}, expected the path of what is written")
     return Path(target)
@@ -156,13 +156,13 @@ def _covers(known: list[str], name: str) -> bool:
 
 
 def _is_signed(file: Path) -> bool:
-    """Return whether a file says of itself that tokendyn wrote it."""
+    """Return whether a file is marked as written by tokendyn."""
     mark = _SIGNED.get(file.suffix.lower())
     return mark is not None and file.is_file() and mark in file.read_bytes()
 
 
 def refusal(error: OSError) -> str:
-    """Return why a disk refused to write, and what to do about it."""
+    """Return the reason why a disk refused to write, and a remedy."""
     why = error.strerror or str(error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"{why}; make room there, or choose another place"

@@ -2,7 +2,7 @@
 
 The HDF5 library can crash, or loop without an end and without a way to stop it: one wrong byte in the heap that the
 names of dimensions lie in is enough. A file can also have the library read other files of the user: as raw bytes
-(external storage), as parts of a virtual dataset, through external links. That is refused unless asked for.
+(external storage), as parts of a virtual dataset, through external links. That is refused unless allowed explicitly.
 """
 
 import math

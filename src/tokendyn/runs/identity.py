@@ -1,6 +1,6 @@
 """What makes two runs the same: command, configuration, content of all files that are read, code and libraries.
 
-Where an input file lies, and when it was written, makes no difference; what it holds does.
+The path and the time of an input file make no difference; its content does.
 """
 
 import functools
@@ -120,7 +120,7 @@ def _digest_of(path: Path, _modified: int, _changed: int, _size: int) -> str:
 
 
 def content_digest(path: Path) -> str:
-    """Return the SHA-256 of what a file holds now."""
+    """Return the SHA-256 of the present content of a file."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while chunk := stream.read(_CHUNK):

@@ -1,4 +1,4 @@
-"""The index of a store: what its manifests say, in SQLite, to list and query thousands of runs at once.
+"""The index of a store: the content of its manifests in SQLite, to list and query thousands of runs at once.
 
 It is a cache. Every use compares it with the folders and repairs it; a damaged one is thrown away and built anew, and
 where none can be written it is kept in memory.
@@ -40,7 +40,7 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True)
 class Row:
-    """One run as the index knows it.
+    """One run in the index.
 
     ``status`` is ``damaged`` for one that cannot be read whole, and ``newer`` for one that a newer tokendyn wrote.
     """
@@ -130,18 +130,18 @@ class Index:
         Raises
         ------
         BadInputError
-            If the condition asks for a name that no run has; the message names the nearest.
+            If the condition has a name that no run has; the message names the nearest.
         """
         return self._asked(", ".join(_FIELDS[: len(COLUMNS) + 2]), _indexed, condition, limit)
 
     def texts(self, condition: Condition = Condition(), *, limit: int | None = None) -> list[str]:  # noqa: B008
-        """Return what :meth:`rows` returns as JSON texts: ten thousand of them take a tenth of a second."""
+        """Return the result of :meth:`rows` as JSON texts: ten thousand of them take a tenth of a second."""
         pairs = ", ".join(f"'{name}', {name}" for name in COLUMNS)
         fields = f"json_object({pairs}, 'config', json(config), 'results', json(results))"
         return self._asked(fields, operator.itemgetter(0), condition, limit)
 
     def count(self, condition: Condition = Condition()) -> int:  # noqa: B008
-        """Return how many runs meet a condition."""
+        """Return the number of runs that meet a condition."""
         return int(self._all(f"SELECT count(*) FROM runs WHERE {condition.sql}", condition.values)[0][0])
 
     def some(self, runs: Sequence[str]) -> dict[str, Row]:

@@ -1,4 +1,4 @@
-"""The cache of compiled kernels: what to do where it cannot be written."""
+"""The cache of compiled kernels when it cannot be written."""
 
 import contextlib
 import traceback

@@ -81,7 +81,7 @@ def end_after(seconds: float) -> None:
 
 
 def limit_memory(more: int) -> None:
-    """Let this process take no more than so much address space beyond what it has; on Linux only."""
+    """Limit the further address space of this process; on Linux only."""
     with suppress(ImportError, ValueError, OSError):
         import resource
 

@@ -15,14 +15,14 @@ def machine_memory() -> float:
 
 
 def check_memory(size: int | float, what: str, remedy: str) -> None:
-    """Refuse what needs more than half of the memory of the machine.
+    """Refuse work that needs more than half of the memory of the machine.
 
     Parameters
     ----------
     size
         Bytes.
     what, remedy
-        What needs them, and what the user can do about it.
+        The work that needs them, and a remedy for the user.
 
     Raises
     ------

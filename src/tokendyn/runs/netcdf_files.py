@@ -21,7 +21,7 @@ _CDF5 = b"CDF\x05"
 
 @contextmanager
 def open_netcdf(path: Path, *, cache: bool = True) -> Iterator["xr.Dataset"]:
-    """Yield the variables of a NetCDF file; they are read when asked for.
+    """Yield the variables of a NetCDF file; they are read on demand.
 
     Parameters
     ----------

@@ -39,7 +39,7 @@ _HEADER_BYTES = 16_384  # numpy's own limit is 10,000 characters, but it applies
 
 @dataclass(frozen=True)
 class NumpyFile:
-    """The arrays of an npy or npz file, whose numbers are read when asked for.
+    """The arrays of an npy or npz file, whose numbers are read on demand.
 
     Attributes
     ----------
@@ -144,7 +144,7 @@ class _Members(Mapping[str, tuple[int, ...]]):
 
 
 def _check_listing(stream: IO[bytes], path: Path) -> None:
-    """Raise BadInputError if the stream is no archive, or lists more members than can be kept in memory."""
+    """Raise BadInputError if the stream is not a archive, or lists more members than can be kept in memory."""
     # The same look at the file's end with which ZipFile begins.
     end = zipfile._EndRecData(stream)  # type: ignore[attr-defined]
     if end is None:

@@ -20,7 +20,7 @@ _BEGINNINGS = (
 
 
 def no_file(path: Path) -> str:
-    """Return why a path is no file, and the name that was probably meant.
+    """Return why a path is not a file, and the name that was probably meant.
 
     Examples
     --------

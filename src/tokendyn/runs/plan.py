@@ -1,4 +1,4 @@
-"""What a sweep file asks for: a list of jobs, always the same one for the same file.
+"""The jobs of a sweep file: always the same list for the same file.
 
 The jobs are every combination of the ``[grid]``, times the positions of the ``[list]``, times the samples of
 ``[random]`` and ``[latin]``; all share what is ``[fixed]``.
@@ -147,7 +147,7 @@ def read_plan(path: str | Path) -> Plan:
     Raises
     ------
     BadInputError
-        If the file is no sweep; the message lists every problem, with the nearest name for unknown keys.
+        If the file is not a sweep; the message lists every problem, with the nearest name for unknown keys.
     """
     path = Path(path)
     if not path.is_file():

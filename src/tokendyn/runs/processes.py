@@ -14,7 +14,7 @@ class Processes:
     Attributes
     ----------
     rank, count
-        Number of this process, from 0, and how many there are.
+        Number of this process, from 0, and number of processes.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Processes:
         return slice(items * self.rank // self.count, items * (self.rank + 1) // self.count)
 
     def total(self, array: Any) -> np.ndarray:
-        """Return the sum of an array over the processes, float64; the array itself is left as it is."""
+        """Return the sum of an array over the processes, float64; the array itself is unchanged."""
         own = np.asarray(array, dtype=np.float64)
         if self.count == 1:
             return own

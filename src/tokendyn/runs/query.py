@@ -34,7 +34,7 @@ class Condition:
     sql, values
         The expression, and what its question marks stand for.
     names
-        The options and results that it asks for.
+        The options and results in the query.
     """
 
     sql: str = "1"

@@ -25,7 +25,7 @@ Answer = TypeVar("Answer")
 
 #: Seconds between two looks at a task that another process holds.
 _PATIENCE = 0.5
-#: Environment variables that say how many threads a library uses.
+#: Environment variables for the number of threads of a library.
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 _IDLE_SECONDS = 300.0
 _BYTES = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
@@ -53,7 +53,7 @@ class LostSchedulerError(TokendynError):
 
 @dataclass
 class Crew(Generic[Task, Answer]):
-    """Workers, and what to do with their answers.
+    """Workers, and the treatment of their answers.
 
     Attributes
     ----------
@@ -212,12 +212,12 @@ def end_local(executor: Any) -> None:
 
 
 def end_dask(executor: Executor) -> None:
-    """Drop what waits on a cluster; its workers stay."""
+    """Drop the waiting tasks of a cluster; its workers stay."""
     executor.shutdown(wait=False)
 
 
 def dask_executor(address: str) -> tuple[Executor, int]:
-    """Return the executor of a Dask cluster, and how many workers it has now.
+    """Return the executor of a Dask cluster, and its present number of workers.
 
     Raises
     ------

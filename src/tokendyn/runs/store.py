@@ -1,4 +1,4 @@
-"""The store of runs: one folder a run, named by its id, that is there whole or not at all.
+"""The store of runs: one folder a run, named by its id, that is there completely or not at all.
 
 ``RUNS/ID/`` holds ``config.toml`` (the options), ``manifest.json`` (status, results, seed, versions, machine, times, a
 digest of each file and of the manifest itself), and what the command wrote. The folders are the truth; the index is a
@@ -30,7 +30,7 @@ OUTPUT = "output"
 VARIABLE, DEFAULT = "TOKENDYN_RUNS", "runs"
 
 #: ``completed``: whole. ``diverged``: ended early or not certified, what there is was written. ``stopped``: cut by its
-#: budget; asked for again, it goes on. ``failed``: an error.
+#: budget; the same job continues it. ``failed``: an error.
 Status = Literal["completed", "diverged", "stopped", "failed"]
 #: Runs that are an answer; the others are made anew, or go on.
 FINAL = frozenset({"completed", "diverged"})
@@ -49,7 +49,7 @@ class BusyError(TokendynError):
 
 
 class DamagedError(BadInputError):
-    """A stored run is not what was written: cut short, or changed."""
+    """A stored run was cut short or changed after it was written."""
 
 
 @dataclass(frozen=True)
@@ -332,7 +332,7 @@ def _digest(manifest: Mapping[str, Any]) -> str:
 
 
 def _problem(folder: Path, name: str, facts: tuple[int, str], verify: bool) -> str:
-    """Return what is wrong with one file of a run; empty when nothing is."""
+    """Return the faults of one file of a run; empty without faults."""
     file = folder / name
     try:
         if file.stat().st_size != facts[0]:

@@ -34,8 +34,8 @@ def heading_of(file: Path) -> list[str]:
 def safe_cell(value: Any) -> Any:
     """Return a value for a cell that a spreadsheet shows and does not compute.
 
-    Text that begins as formulas do (``=``, ``+``, ``-``, ``@``, a tab or a carriage return) and is no number gets an
-    apostrophe in front; anything else is returned as it is.
+    Text that begins as formulas do (``=``, ``+``, ``-``, ``@``, a tab or a carriage return) and is not a number gets an
+    apostrophe in front; anything else is returned unchanged.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""A behavioural suite: short texts with what a classifier must say of them, counted by what they try.
+"""A behavioural suite: short texts with the verdicts that a classifier must give, counted by kind.
 
 The idea of minimal cases by capability, with relations between two texts, is that of CheckList (Ribeiro, Wu, Guestrin
 and Singh, ACL 2020); cases and counts are ours.
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SCHEMA, SCHEMA_VERSION = "tokendyn-behaviour", 1
-#: Stands for the verdict on the reference, where a label would stand; a class of this name comes first.
+#: As the expected label: the verdict on the reference. A class of this name takes precedence.
 SAME = "same"
-#: Labels that the cases which ship take for theirs.
+#: Labels of a model that match the pos and neg of the built-in cases.
 _SIDES = {"pos": {"pos", "positive", "1", "1.0", "true"}, "neg": {"neg", "negative", "0", "0.0", "-1", "-1.0", "false"}}
 _COLUMNS = ["kind", "text", "expected", "reference"]
 
 
 class Case(NamedTuple):
-    """A text, and what a classifier must say of it.
+    """A text, and the verdict that a classifier must give.
 
     Attributes
     ----------
     kind
-        What it tries, such as "negation"; cases are counted by it.
+        The ability that it tests, such as "negation"; cases are counted by kind.
     text
         The text.
     expected
@@ -56,16 +56,16 @@ class Case(NamedTuple):
 
 @dataclass(frozen=True)
 class BehaviourReport(Result, kind="behaviour"):
-    """What a classifier says of the cases of a behavioural suite.
+    """The results of a classifier on the cases of a behavioural suite.
 
     Attributes
     ----------
     cases
-        One row a case: ``kind``, ``text``, ``expected``, ``reference``, ``verdict``, ``probability`` (of the expected
-        class; of the verdict, where "same" is expected), ``reference_probability`` (the same for the reference, NaN
-        without one) and ``right``.
+        One row for each case: ``kind``, ``text``, ``expected``, ``reference``, ``verdict``, ``probability`` (of the
+        expected class, or of the verdict where "same" is expected), ``reference_probability`` (the same for the
+        reference, NaN without a reference) and ``right``.
     source
-        Where the cases come from.
+        Origin of the cases.
     provenance
         Versions, seed, settings, time.
     """
@@ -76,11 +76,11 @@ class BehaviourReport(Result, kind="behaviour"):
 
     @property
     def status(self) -> str:
-        """``"completed"``: that cases are wrong is a result, not a failure."""
+        """``"completed"``: wrong cases are a result, not a failure."""
         return "completed"
 
     def table(self) -> pd.DataFrame:
-        """Return one row a kind, in the order of the cases: ``kind``, ``cases``, ``right`` and ``share``."""
+        """Return one row for each kind, in the order of the cases: ``kind``, ``cases``, ``right`` and ``share``."""
         groups = self.cases.groupby("kind", sort=False)["right"]
         return pd.DataFrame({
             "kind": self.cases["kind"].unique(), "cases": groups.size().to_numpy(),
@@ -88,7 +88,7 @@ class BehaviourReport(Result, kind="behaviour"):
         })  # fmt: skip
 
     def summary(self) -> dict[str, Any]:
-        """Return how many cases are right: of negation, of the rest, and of all."""
+        """Return the numbers of right cases: of negation, of the rest, and of all."""
         negated = self.cases["kind"].str.contains("negation", case=False, regex=False).to_numpy(dtype=bool)
         right = self.cases["right"].to_numpy(dtype=bool)
         return {
@@ -98,7 +98,7 @@ class BehaviourReport(Result, kind="behaviour"):
         }  # fmt: skip
 
     def describe(self) -> list[str]:
-        """Return how many cases of each kind are right, negation apart from the rest."""
+        """Return the number of right cases of each kind, with negation apart from the rest."""
         rows = self.table().to_dict(orient="records")
         counts = self.summary()
         lines = [f"{row['kind']:18} {row['right']:4d} of {row['cases']:4d}  {row['share']:6.1%}" for row in rows]
@@ -117,7 +117,7 @@ class BehaviourReport(Result, kind="behaviour"):
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as JSON values."""
+        """Return all results as JSON values."""
         cases = self.cases.astype(object).where(self.cases.notna(), None).to_dict(orient="records")
         return {
             **self.summary(), "source": self.source, "kinds": self.table().to_dict(orient="records"), "table": cases,
@@ -130,9 +130,9 @@ class BehaviourReport(Result, kind="behaviour"):
         Parameters
         ----------
         folder
-            Folder that appears when it is whole.
+            Folder to write; it appears only when it is complete.
         command
-            The command that repeats the check, for the page.
+            Command that repeats the check, shown on the page.
         overwrite
             Replace an existing folder.
         """
@@ -144,12 +144,12 @@ class BehaviourReport(Result, kind="behaviour"):
 
 
 def read_cases(path: str | Path) -> tuple[Case, ...]:
-    """Read cases from a CSV or TSV file (also .gz) with columns kind, text, expected and, if there is one, reference.
+    """Read cases from a CSV or TSV file (also .gz) with columns kind, text, expected and, optionally, reference.
 
     Raises
     ------
     BadInputError
-        If the file cannot be read whole, a column is missing, or a row lacks kind, text or expectation; all are named.
+        If the file cannot be read, a column is missing, or a row lacks kind, text or expected; all are named.
     """
     path = Path(path)
     if ending(path) not in DELIMITERS:
@@ -176,13 +176,13 @@ def read_cases(path: str | Path) -> tuple[Case, ...]:
 
 
 def shipped_cases() -> tuple[Case, ...]:
-    """Return the cases that ship: short statements on films with labels ``pos`` and ``neg``, written for tokendyn."""
+    """Return the built-in cases: short statements on films with labels ``pos`` and ``neg``, written for tokendyn."""
     with importlib.resources.as_file(importlib.resources.files("tokendyn.data") / "behaviour.csv") as path:
         return read_cases(path)
 
 
 def check_behaviour(model: Any, cases: Iterable[Any] | str | Path | None = None) -> BehaviourReport:
-    """Try a classifier on a behavioural suite.
+    """Test a classifier on a behavioural suite.
 
     Parameters
     ----------
@@ -190,18 +190,18 @@ def check_behaviour(model: Any, cases: Iterable[Any] | str | Path | None = None)
         Anything with ``predict_proba(list of strings)`` and ``classes_``, such as a classifier of this package or a
         pipeline of scikit-learn.
     cases
-        Cases (:class:`Case`, or tuples of its fields), or a file of them (:func:`read_cases`), with labels that are
-        those of the model as text. None for the cases that ship, which suit models of two classes such as pos and neg,
+        Cases (:class:`Case`, or tuples of its fields), or a file of them (:func:`read_cases`). Their labels are the
+        labels of the model as text. None for the built-in cases, which suit models of two classes such as pos and neg,
         positive and negative, or 1 and 0.
 
     Raises
     ------
     BadInputError
-        If a case expects a label that the model does not know, or the cases that ship do not suit its classes.
+        If a case expects a label that the model does not know, or the built-in cases do not suit its classes.
     """
     classes = [str(label) for label in np.asarray(model.classes_).tolist()]
     if cases is None:
-        chosen, source = _in_words_of(classes, shipped_cases()), "the suite that ships"
+        chosen, source = _in_words_of(classes, shipped_cases()), "the built-in suite"
     elif isinstance(cases, str | Path):
         chosen, source = read_cases(cases), Path(cases).name
     else:
@@ -216,7 +216,7 @@ def check_behaviour(model: Any, cases: Iterable[Any] | str | Path | None = None)
 
 
 def _own_cases(cases: Iterable[Any]) -> tuple[Case, ...]:
-    """Return cases that were given as tuples; labels may be those of the model itself, such as 1 or True."""
+    """Convert cases given as tuples; labels may be those of the model itself, such as 1 or True."""
     found, problems = [], []
     for number, case in enumerate(cases, start=1):
         parts = [] if isinstance(case, str | bytes) or not isinstance(case, Sequence) else list(case)
@@ -251,12 +251,12 @@ def _judged(case: Case, classes: Sequence[str], of_text: Mapping[str, np.ndarray
 
 
 def _in_words_of(classes: Sequence[str], cases: Sequence[Case]) -> tuple[Case, ...]:
-    """Return the cases that ship with the labels of a model."""
+    """Return the built-in cases with the labels of a model."""
     named = {side: [label for label in classes if label.strip().lower() in words] for side, words in _SIDES.items()}
     if len(classes) != 2 or any(len(labels) != 1 for labels in named.values()):
         raise BadInputError(
-            f"the cases that ship are statements on films that are pos or neg, and this model tells "
-            f"{', '.join(map(repr, classes[:6]))} apart; give `cases` of your own: a CSV file with the columns kind, "
+            "the built-in cases are statements on films with labels pos and neg, and the classes of this model are "
+            f"{', '.join(map(repr, classes[:6]))}; give `cases` of your own: a CSV file with the columns kind, "
             "text, expected and reference"
         )
     label_of = {side: labels[0] for side, labels in named.items()}
@@ -264,7 +264,7 @@ def _in_words_of(classes: Sequence[str], cases: Sequence[Case]) -> tuple[Case, .
 
 
 def _check_cases(cases: Sequence[Case], classes: Sequence[str]) -> None:
-    """Raise one error for all cases that this model cannot be tried on."""
+    """Raise one error for all cases on which this model cannot be tested."""
     problems = [] if cases else ["there is none"]
     for number, case in enumerate(cases, start=1):
         if case.expected == SAME and SAME not in classes:
@@ -278,12 +278,12 @@ def _check_cases(cases: Sequence[Case], classes: Sequence[str]) -> None:
 
 
 def saved_report(folder: Path, pictures: Path) -> Report:
-    """Return the page of a saved check; it shows the figure that lies beside it."""
+    """Return the page of a saved check; it shows the figure beside it in the folder."""
     return behaviour_report(read_json(folder / "behaviour.json", schema=SCHEMA, version=SCHEMA_VERSION), folder)
 
 
 def behaviour_report(record: Mapping[str, Any], pictures: Path) -> Report:
-    """Return the page of a check: what is right by kind, and the cases that are wrong."""
+    """Return the page of a check: the right cases by kind, and the wrong cases."""
     wrong = [
         {name.replace("_", " "): row[name] for name in (*_COLUMNS, "verdict", "probability", "reference_probability")}
         for row in record["table"]

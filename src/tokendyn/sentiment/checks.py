@@ -1,4 +1,4 @@
-"""Checks of what users give to the classifier: every problem at once, with its row."""
+"""Checks of the arguments of the classifier: every problem at once, with its row."""
 
 import math
 import warnings
@@ -25,7 +25,7 @@ def check_texts(texts: Any, *, empty_allowed: bool = False) -> list[str]:
     Raises
     ------
     BadInputError
-        If ``texts`` is one string, or not a sequence, or empty, or holds something else than strings.
+        If ``texts`` is one string, or not a sequence, or empty, or holds anything but strings.
     """
     if isinstance(texts, str | bytes):
         raise BadInputError("texts is one string; give a list of strings, such as [text]")
@@ -48,7 +48,7 @@ def check_texts(texts: Any, *, empty_allowed: bool = False) -> list[str]:
 
 
 def labels_of(texts: Any) -> Any:
-    """Return the labels that were read with texts.
+    """Return the labels that were read with the texts.
 
     Raises
     ------
@@ -66,15 +66,15 @@ def labels_of(texts: Any) -> Any:
 def check_labels(
     labels: Iterable[Any], texts: int, *, at_most: int | None = MOST_CLASSES
 ) -> tuple[np.ndarray, Int[np.ndarray, " texts"]]:
-    """Return the classes, sorted, and the number of each text's class.
+    """Return the classes, sorted, and the class number of each text.
 
     Labels of shape (texts, 1) are taken as a column, with the warning of scikit-learn.
 
     Raises
     ------
     BadInputError
-        If the labels are not as many as the texts, some are missing, kinds are mixed, there is one class
-        or more than ``at_most`` (None for any number), or one has fewer than two texts.
+        If the numbers of labels and texts differ, labels are missing, kinds are mixed, there is one class or more than
+        ``at_most`` (None for any number), or a class has fewer than two texts.
     """
     if isinstance(labels, str | bytes) or not isinstance(labels, Iterable):
         raise BadInputError("labels must be a sequence of one label a text")
@@ -130,16 +130,16 @@ def text_weights(
     which: Int[np.ndarray, " texts"],
     sample_weight: Iterable[Any] | None = None,
 ) -> Float[np.ndarray, " texts"] | None:
-    """Return the weight of each text; None when all weigh the same.
+    """Return the weight of each text; None when all weights are equal.
 
-    "balanced" weighs a class by ``texts / (classes * texts of the class)``; a dictionary names weights by
-    label, 1 for labels that it leaves out. Weights of texts multiply those of classes.
+    "balanced" weights a class by ``texts / (classes * texts of the class)``; a dictionary gives weights by label, and
+    labels that it omits have weight 1. Weights of texts multiply those of classes.
 
     Raises
     ------
     BadInputError
-        If the dictionary names a label that does not occur, or a weight is not a positive number, or the weights of
-        texts are not as many as the texts, finite, not negative, and positive for a text of each class.
+        If the dictionary names a label that does not occur, a weight is not a positive number, or the weights of texts
+        differ from the texts in number, are not finite, are negative, or are 0 for all texts of a class.
     """
     of_classes = _class_weights(class_weight, classes, which)
     if sample_weight is None:
@@ -184,7 +184,7 @@ def _sample_weights(
 def _class_weights(
     class_weight: dict[Any, float] | str | None, classes: np.ndarray, which: Int[np.ndarray, " texts"]
 ) -> Float[np.ndarray, " texts"] | None:
-    """Return what the weights of classes make of each text; None when all weigh the same."""
+    """Return the weights that the weights of classes give to texts; None when all are equal."""
     if class_weight is None:
         return None
     if isinstance(class_weight, str):
@@ -236,12 +236,12 @@ def check_parameters(values: dict[str, Any]) -> None:
 
 
 def _sum_problems(given: dict[str, Any]) -> list[str]:
-    """Return what is wrong with the parameters of transfer, prior and groups."""
+    """Return the faults of the parameters of transfer, prior and groups."""
     problems = []
     if not (_number(given["transfer"]) and given["transfer"] in (0, 1)):
         problems.append(
-            f"transfer={given['transfer']!r}; expected 0.0, words keep their values, or 1.0, leaders speak for their "
-            "followers: between the two a number would be neither what a word does nor what its leader says"
+            f"transfer={given['transfer']!r}; expected 0.0 (words keep their values) or 1.0 (leaders speak for their "
+            "followers); there is no model between the two"
         )
     problems += [
         f"{name}={given[name]!r}; expected None, to choose by held-out losses, or a number of at least {least}"
@@ -249,7 +249,7 @@ def _sum_problems(given: dict[str, Any]) -> list[str]:
         if given[name] is not None and not (_number(given[name]) and given[name] >= least)
     ]
     if given["floor"] == 0 or given["prior_strength"] == 0:
-        problems.append("floor and prior_strength must be positive: without a prior the fit has no end")
+        problems.append("floor and prior_strength must be positive: without a prior the fit does not converge")
     doubt = given["doubt"]
     if doubt is not None and not (_number(doubt) and 0 <= doubt < 0.5):
         problems.append(
@@ -264,7 +264,7 @@ def _sum_problems(given: dict[str, Any]) -> list[str]:
 
 
 def whole_problems(values: Mapping[str, Any], least: Mapping[str, int], *, none_allowed: bool = False) -> list[str]:
-    """Return what is wrong with parameters that must be whole numbers of at least ``least``."""
+    """Return the faults of parameters that must be whole numbers of at least ``least``."""
     kind = "None or a whole number" if none_allowed else "a whole number"
     return [
         f"{name}={values[name]!r}; expected {kind} of at least {lowest}"
@@ -274,7 +274,7 @@ def whole_problems(values: Mapping[str, Any], least: Mapping[str, int], *, none_
 
 
 def positive_problems(values: Mapping[str, Any], names: Iterable[str]) -> list[str]:
-    """Return what is wrong with parameters that must be positive numbers."""
+    """Return the faults of parameters that must be positive numbers."""
     return [
         f"{name}={values[name]!r}; expected a positive number"
         for name in names
@@ -283,7 +283,7 @@ def positive_problems(values: Mapping[str, Any], names: Iterable[str]) -> list[s
 
 
 def fraction_problems(values: Mapping[str, Any], name: str) -> list[str]:
-    """Return what is wrong with a parameter that must lie between 0 and 1, both excluded."""
+    """Return the faults of a parameter that must lie between 0 and 1, both excluded."""
     value = values[name]
     return [] if _number(value) and 0 < value < 1 else [f"{name}={value!r}; expected a number between 0 and 1"]
 
@@ -315,7 +315,7 @@ def generator_of(random_state: Any) -> np.random.Generator:
 
 
 def warn_of_empty(texts: list[str]) -> None:
-    """Warn of texts that hold nothing, or what a table writes for nothing."""
+    """Warn of texts that are empty or hold a marker of a missing value."""
     empty = [row for row, text in enumerate(texts) if text.strip() in _EMPTY]
     if empty:
         shown = listing([f"texts[{row}] {texts[row]!r}" for row in empty])

@@ -1,4 +1,4 @@
-"""The classifier that decides at hardmax and knows its leaders."""
+"""A text classifier that decides at hardmax and knows its leaders."""
 
 import math
 import time
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 _save = function_at("tokendyn.sentiment.store:save")
 
-#: Strings, or texts that were read.
+#: Strings, or texts as read from a file.
 Texts = Iterable[Any] | LabelledTexts
 Logits = Float[np.ndarray, "texts *classes"]
 Lengths = Float[np.ndarray, " texts"]
@@ -63,74 +63,75 @@ _BATCH = 1024
 class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Text classifier whose verdict is an exact sum, with its terms grouped by a few leader words.
 
-    At transfer 0 a token is a value beside a place, ``z_j = (v_j, e_j)``. The verdict is linear in the words:
-    ``logit = b + sum_j m_j v_j / (n + phantom)``, m_j how often word or n-gram j occurs and n how many words the text
-    has. The phantom words of value 0 make a short text uncertain. Layers of hardmax attention with ``A = diag(0, I)``
-    find leaders among the places; values do not move there. So these layers **explain and do not decide**: a leader
-    stands for the group of strong words that end with it, and groups, other words and bias add up to the logit. What
-    attention decides is how much a word counts: **negators, contrasts and intensifiers lead the words beside them** and
-    scale what these add, so that m_j sums weights in place of ones (``modifiers``). The values are those of a logistic
-    regression whose prior knows how far each word tells the classes apart
-    (:func:`tokendyn.sentiment.values.fit_values`): one minimum, no seed, no epochs. Any number of classes has a softmax
-    in place of the logistic function; the margin of the two best is explained.
+    At transfer 0 a token is a value and a position, ``z_j = (v_j, e_j)``. The verdict is linear in the words: ``logit =
+    b + sum_j m_j v_j / (n + phantom)``, where m_j is the count of word or n-gram j and n is the number of words in the
+    text. The phantom words have value 0 and make a short text uncertain. Layers of hardmax attention with ``A = diag(0,
+    I)`` find leaders among the positions; values do not move. So these layers **explain and do not decide**: a leader
+    represents the group of strong words that end with it, and groups, other words and bias add up to the logit.
+    Attention does decide how much a word counts: **negators, contrasts and intensifiers lead the words beside them**
+    and scale their contributions, so that m_j is a sum of weights instead of ones (``modifiers``). The values are those
+    of a logistic regression with a prior that depends on how well each word separates the classes
+    (:func:`tokendyn.sentiment.values.fit_values`): one minimum, no seed, no epochs. With more than two classes a
+    softmax replaces the logistic function; the margin between the two best classes is explained.
 
     At transfer 1 the model is the published one (arXiv 2407.01602): every word is a token in the plane, its value and
-    its place are one, and **leaders decide**, for words move to their leaders whole. The verdict is
-    ``gain * (mean first coordinate) + bias``; a matrix of embeddings, alpha, a decoder and a bias reproduce it. With
-    C > 2 classes (at most 15) tokens have C + 1 coordinates: a word has one value a class, its poles, which sum to 0,
-    and the last coordinate is that of the neutral pole. It takes words alone best: ``ngrams=1, active_words=8000``.
+    its position are the same, and **leaders decide**, because words move to their leaders completely. The verdict is
+    ``gain * (mean first coordinate) + bias``; a matrix of embeddings, alpha, a decoder and a bias reproduce it. With C
+    > 2 classes (at most 15) tokens have C + 1 coordinates: a word has one value for each class, its poles, which sum to
+    0, and the last coordinate is that of the neutral pole. This model works best with single words: ``ngrams=1,
+    active_words=8000``.
 
     Parameters
     ----------
     transfer
-        0 or 1: how much of its value a word hands to its leader.
+        0 or 1: the share of its value that a word passes to its leader.
     layers
         Number of hardmax layers; 0 is a bag of words, in which every strong word leads.
     alpha
         Step size of a layer, positive.
     active_words
-        At most so many words and n-grams carry a value: those of largest ``|v| sqrt(df)`` of the fit, at transfer 1 of
+        Largest number of words and n-grams with a value: those of largest ``|v| sqrt(df)`` of the fit, at transfer 1 of
         largest ``|log-odds| sqrt(df)`` in the training part.
     ngrams
-        Runs of up to so many adjacent words are tokens too, such as "not bad".
+        Largest number of adjacent words in a token, such as "not bad".
     negation
-        Whether a word after a negator is another token, "not_good", up to the next sentence mark.
+        Whether a word after a negator is a different token, "not_good", up to the next sentence mark.
     modifiers
         Transfer 0, without ``negation``. Whether negators, contrasts such as "but" and intensifiers lead the words
-        beside them and scale what these add; how far is learned: see :mod:`tokendyn.sentiment.modifiers`.
+        beside them and scale their contributions; the factors are learned: see :mod:`tokendyn.sentiment.modifiers`.
     spelling
-        Transfer 0, without a tokeniser of one's own. Whether an unknown word that one slip, or drawn-out letters, make
-        of one frequent word counts as that word: see :class:`tokendyn.sentiment.spelling.Spelling`.
+        Transfer 0, without a custom tokeniser. Whether an unknown word counts as the frequent word from which it
+        differs by one slip or by drawn-out letters: see :class:`tokendyn.sentiment.spelling.Spelling`.
     tokeniser
-        None, a callable from a text to (token, start, end) triples, or a Tokenizer of Hugging Face. These
-        three are explained in :class:`tokendyn.sentiment.TokenRule`.
+        None, a callable from a text to (token, start, end) triples, or a Tokenizer of Hugging Face.
+        :class:`tokendyn.sentiment.TokenRule` explains ``ngrams``, ``negation`` and ``tokeniser``.
     min_score
-        Transfer 1. A word of a smaller ``|log-odds| sqrt(df)`` carries no value, however few words remain. A word of
-        one text has .7, one of two texts of the same class 1.55.
+        Transfer 1. A word of a smaller ``|log-odds| sqrt(df)`` has no value, however few words remain. A word in one
+        text has 0.7, a word in two texts of the same class 1.55.
     leaders
-        Mean number of leaders a text to aim at: fewer make shorter explanations; at transfer 1, more make a better
-        accuracy.
+        Target for the mean number of leaders of a text. Fewer leaders make shorter explanations; at transfer 1, more
+        leaders make a better accuracy.
     phantom
-        Words of value 0 that every text has beside its own. None for the number of least log-loss on held-out texts
-        and on pieces of them; at transfer 1, None is 0.
+        Number of words of value 0 added to every text. None chooses the number with the least log-loss on held-out
+        texts and on pieces of them; at transfer 1, None is 0.
     floor, marginal, prior_strength
-        Transfer 0. Least scale of a word's value, weight of its marginal effect in the scale, and of the prior, see
-        :class:`tokendyn.sentiment.values.Prior`; None to choose them on held-out texts.
+        Transfer 0. Least scale of a word's value, weight of its marginal effect in the scale, and weight of the prior,
+        see :class:`tokendyn.sentiment.values.Prior`; None chooses them on held-out texts.
     doubt
-        Transfer 0. Least chance of an error in a text of few words: no text of n words is surer than
-        ``1 - doubt (phantom / (n + phantom))^2``, see :mod:`tokendyn.sentiment.doubt`. None to learn it on held-out
-        texts; with 0, probabilities are the logistic function of the logit, or the softmax of the scores.
+        Transfer 0. Least chance of an error in a short text: no text of n words has a probability above ``1 - doubt
+        (phantom / (n + phantom))^2``, see :mod:`tokendyn.sentiment.doubt`. None learns it on held-out texts; with 0,
+        probabilities are the logistic function of the logit, or the softmax of the scores.
     groups
-        Transfer 0. "topics": a leader leads strong words of its side that occur in like texts; "sign": one leader for
-        each side, which changes least from one training to another.
+        Transfer 0. "topics": a leader leads strong words of its side that occur in similar texts; "sign": one leader
+        for each side, which varies least from one training to another.
     strong_share
         Transfer 0. The words of largest ``|v|`` that make up this share of all words of the training texts may lead;
-        all others are "other words". None for the share that gives a text of mean length twice as many strong words as
-        ``leaders``, at least .05.
+        all others are "other words". None chooses the share that gives a text of mean length twice as many strong words
+        as ``leaders``, at least 0.05.
     dimensions
-        Transfer 0. Singular vectors of the counts that places are made of.
+        Transfer 0. Number of singular vectors of the counts that define the positions.
     radius
-        Transfer 1. Where words stand: see :func:`tokendyn.sentiment.training.place`.
+        Transfer 1. Positions of words: see :func:`tokendyn.sentiment.training.place`.
     gain
         Transfer 1. First coordinate of the decoder.
     start_epochs, start_learning_rate
@@ -138,15 +139,16 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     epochs, learning_rate
         Transfer 1. Second stage, through the hardmax layers; the rate falls to 0.
     batch_size
-        Transfer 1. Texts a step; None is a seventieth of the training part, from 8 to 256.
+        Transfer 1. Texts in a step; None is a seventieth of the training part, from 8 to 256.
     word_dropout
-        Transfer 1. Chance that a word is left out of a text for one epoch.
+        Transfer 1. Probability that a word is left out of a text for one epoch.
     validation_fraction
-        Transfer 1. Part of the texts that chooses the epoch, split off at random, stratified, and never learned from.
+        Transfer 1. Share of the texts that chooses the epoch: a random, stratified split that is not trained on.
     patience
-        Transfer 1. A stage of the training ends after so many epochs without a better one; None for all epochs.
+        Transfer 1. A stage of the training ends after this number of epochs without an improvement; None for all
+        epochs.
     class_weight
-        None, "balanced", or a dictionary from label to weight: what an error on a text of the class costs.
+        None, "balanced", or a dictionary from label to weight: the cost of an error on a text of the class.
     random_state
         Transfer 1. Seed of the split, the order and the dropout, or None, a RandomState or a Generator; the same seed
         gives the same model. At transfer 0 nothing is random.
@@ -158,18 +160,18 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     words_
         The active words, sorted by their first occurrence in the training texts.
     values_
-        Float64 (words, 1), what each word speaks for ``classes_[1]``; (words, C) for C > 2 classes.
+        Float64 (words, 1), the evidence of each word for ``classes_[1]``; (words, C) for C > 2 classes.
     intercept_
         The bias, or an array of C.
     phantom_
-        Phantom words of every text.
+        Number of phantom words added to every text.
     doubt_
-        Least chance of an error in a text of few words; 0 at transfer 1.
+        Least chance of an error in a short text; 0 at transfer 1.
     modifiers_
-        Transfer 0. How far negators, contrasts and intensifiers scale the words beside them,
+        Transfer 0. Factors by which negators, contrasts and intensifiers scale the words beside them,
         :class:`tokendyn.sentiment.modifiers.Modifiers`.
     grouping_
-        Transfer 0. Where words stand, :class:`tokendyn.sentiment.groups.Grouping`.
+        Transfer 0. Positions of words, :class:`tokendyn.sentiment.groups.Grouping`.
     embedding_
         Transfer 1. Float64 (words + 1, 2), the last row the neutral pole; (words + 1, C + 1) for C > 2 classes.
     decoder_
@@ -177,8 +179,8 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     training_
         Record of the training: ``texts``, ``distinct_words``, ``active_words``, ``status`` and ``cpu_seconds``. At
         transfer 0 also ``crops``, the chosen ``phantom``, ``floor``, ``marginal`` and ``prior_strength``, and
-        ``tried``, all settings with their losses on held-out texts; at transfer 1 ``training_texts``,
-        ``validation_texts``, ``batch_size``, ``epochs`` (what each epoch reached) and ``best`` (the chosen one).
+        ``tried``, all settings tried with their losses on held-out texts; at transfer 1 ``training_texts``,
+        ``validation_texts``, ``batch_size``, ``epochs`` (the results of each epoch) and ``best`` (the chosen one).
 
     Examples
     --------
@@ -195,7 +197,7 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     True
     """
 
-    # What steers a training is no metadata of the texts.
+    # These arguments steer the training; they are not metadata of the texts.
     __metadata_request__fit: ClassVar = {"progress": UNUSED, "budget": UNUSED, "checkpoint": UNUSED}
 
     def __init__(
@@ -283,26 +285,27 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             Strings: a list, tuple, array or pandas Series; or what :func:`tokendyn.data.texts.read_texts` returns, with
             its labels.
         y
-            One label a text, all strings or all numbers. May be left out for texts that were read with labels.
+            One label for each text, all strings or all numbers. Optional for texts read with labels.
         sample_weight
-            What an error on each text costs; 1 by default. At transfer 0 a text of weight 0 is left out. A text of
-            weight 2 is not quite the text twice: errors on both are the same, but how many texts hold a word, which
-            sets the prior of its value, counts texts, for a text that is repeated is no further evidence.
+            Cost of an error on each text; 1 by default. At transfer 0 a text of weight 0 is left out. A text of weight
+            2 is not quite the same as the text twice: errors cost the same, but the prior of a value depends on the
+            number of texts with the word, and a repeated text is no further evidence.
         progress
             Called after each epoch with the epoch, the number of epochs and the best validation accuracy in it; at
-            transfer 0 with steps done, how many there are at most, and 0.
+            transfer 0 with the number of steps done, the largest number of steps, and 0.
         budget
-            Seconds of wall time after which no further epoch begins; the best so far is the result, and
-            ``training_["status"]`` is "budget" in place of "completed". It is "diverged" when a number left the finite
-            ones in an epoch; the result is the best one before that. At transfer 0 no further setting is tried then.
+            Seconds of wall time after which no further epoch begins; the result is the best epoch so far, and
+            ``training_["status"]`` is "budget" instead of "completed". The status is "diverged" when a number was not
+            finite in an epoch; the result is then the best epoch before it. At transfer 0 no further setting is tried
+            after the budget.
         checkpoint
-            Where the training is kept after epochs; one that was stopped goes on from there, to the same bits. At
-            transfer 0 a training takes seconds, and nothing is kept.
+            File for the state of the training after epochs; an interrupted training continues from there, with
+            bit-identical results. At transfer 0 a training takes seconds, and no state is kept.
 
         Raises
         ------
         BadInputError
-            If the texts or labels cannot be used, or a parameter is out of range. Nothing is changed then.
+            If the texts or labels cannot be used, or a parameter is out of range. The classifier is then unchanged.
         """
         began = time.process_time()
         check_parameters(self.get_params())
@@ -314,7 +317,7 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if linear:
             warn_of_empty(texts)
             one = np.ones(len(texts)) if importance is None else importance
-            # A text of weight 0 is as if it were not there: it counts for no word either.
+            # A text of weight 0 is ignored: it does not count among the texts of a word either.
             kept = np.flatnonzero(one > 0.0)
             texts, targets = [texts[row] for row in kept.tolist()], targets_of(which[kept], len(classes))
             if not any(map(self._has_word, texts)):
@@ -337,32 +340,31 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         budget: float = math.inf,
         **parameters: Any,
     ) -> "LeaderClassifier":
-        """Return a classifier that has learned what another model says of texts: its account, for a whole corpus.
+        """Return a classifier that has learned another model's probabilities, to explain the model on a whole corpus.
 
-        The values minimise the cross-entropy against the probabilities of the model, in place of labels; the fit is
-        that of ``transfer=0.0`` in all else. ``training_["fidelity"]`` says how close it comes on texts held out
-        (:class:`tokendyn.sentiment.Fidelity`). An explanation is then exact for the classifier, and for the model as
-        far as the two agree.
+        The values minimise the cross-entropy against the probabilities of the model instead of labels; everything else
+        is as in the fit of ``transfer=0.0``. ``training_["fidelity"]`` measures the agreement on held-out texts
+        (:class:`tokendyn.sentiment.Fidelity`). An explanation is then exact for the classifier, and holds for the model
+        as far as the two agree.
 
         Parameters
         ----------
         predict_proba
             A model with ``predict_proba``, such as a pipeline of scikit-learn, or its method; any callable from a list
-            of strings to probabilities, (texts,) of the second of two classes or (texts, classes); or an array of the
-            probabilities of these texts.
+            of strings to probabilities, with shape (texts,) for the second of two classes or (texts, classes); or an
+            array with the probabilities of these texts.
         texts
-            Strings, with or without labels, which are not looked at. More texts make a closer copy, also those that the
-            model has not learned from.
+            Strings; labels are ignored. More texts make a closer copy, even texts on which the model was not trained.
         classes
             The labels, in the order of the probabilities. By default those of the model (``classes_``), else 0, 1, ...
         test_fraction
-            Share of the texts that is held out to measure the fidelity; with 0 it is not measured.
+            Share of the texts held out to measure the fidelity; with 0 it is not measured.
         seed
-            Seed of the draw of these texts.
+            Seed of the random choice of these texts.
         progress, budget
             As in :meth:`fit`.
         **parameters
-            Of the classifier.
+            Parameters of the classifier.
 
         Raises
         ------
@@ -411,18 +413,18 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return model
 
     def _has_word(self, text: str) -> bool:
-        """Return whether a text has a token at all."""
+        """Return whether a text has any token."""
         return bool(find_tokens(text, self._rule()))
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Return the accuracy on texts and their labels, which may be left out for texts that were read with them."""
+        """Return the accuracy on texts and their labels, which are optional for texts read with labels."""
         labels = labels_of(X) if y is None else y
         return float(super().score(X, labels, sample_weight))
 
     def decision_function(self, X: Texts) -> Logits:
-        """Return the logit of ``classes_[1]`` for each text; a text without known words has the bias.
+        """Return the logit of ``classes_[1]`` for each text; the logit of a text without known words is the bias.
 
-        With more than two classes, the score of each.
+        With more than two classes, the score of each class.
         """
         return self._judge(X, leaders=False)[0]
 
@@ -436,7 +438,7 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self._labels(self.decision_function(X))
 
     def leader_counts(self, texts: Texts) -> Int[np.ndarray, " texts"]:
-        """Return how many leaders each text has: the words in ``explain(text).leaders``."""
+        """Return the number of leaders of each text: the words in ``explain(text).leaders``."""
         return self._judge(texts)[2]
 
     def predict_all(
@@ -464,7 +466,7 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
 
     def explain(self, text: str) -> Explanation:
-        """Return why a text is classified as it is: leaders, spans, contributions that add up, what would turn it."""
+        """Explain a verdict: leaders, spans, contributions that add up, and the words whose removal would turn it."""
         check_is_fitted(self)
         if self._linear:
             (text,) = check_texts([text])
@@ -481,51 +483,50 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )  # fmt: skip
 
     def explain_many(self, texts: Texts) -> Iterator[Verdict]:
-        """Yield for each text what ``explain`` says of verdict and leaders, thousands of texts a second."""
+        """Yield the verdict and the leaders of ``explain`` for each text, thousands of texts in a second."""
         for part in self._parts(texts, _BATCH):
             yield from grouped_verdicts(self, part) if self._linear else verdicts(self, part)
 
     def explain_jsonl(self, texts: Texts, path: str | Path) -> int:
-        """Write one JSON object a text, as ``explain_many`` yields them, and return how many.
+        """Write one JSON object for each text, as ``explain_many`` yields them, and return their number.
 
-        The file appears whole or not at all.
+        The file appears only when it is complete.
         """
         return write_verdicts(self.explain_many(texts), path)
 
     def global_leaders(self, texts: Texts, *, top: int | None = 20, examples: int = 3) -> "pd.DataFrame":
-        """Return which words led the given texts, and what they contributed, largest effect first.
+        """Return the words that led the given texts with their contributions, largest effect first.
 
         Parameters
         ----------
         texts
-            The texts to look at, such as those of the training or a new set.
+            Texts to analyse, such as the training texts or a new set.
         top
-            How many words at most; None for all.
+            Largest number of words; None for all.
         examples
-            How many texts to name a word, those with its largest contributions.
+            Number of example texts for each word, those with its largest contributions.
 
         Returns
         -------
         DataFrame
-            Columns ``word``, ``times`` (in how many texts it led), ``total`` (of its contributions to the
-            logit, signed), ``mean`` (a text that it led) and ``examples`` (rows of ``texts``). Sorted by
-            ``|total|``.
+            Columns ``word``, ``times`` (number of texts that it led), ``total`` (sum of its contributions to the logit,
+            signed), ``mean`` (over the texts that it led) and ``examples`` (rows of ``texts``). Sorted by ``|total|``.
         """
         return leaders_over(self.explain_many(texts), top=top, examples=examples)
 
     def stability(
         self, texts: Texts, X: Texts, y: Iterable[Any] | None = None, *, retrainings: int = 10, seed: int = 0
     ) -> "Stability":
-        """Train again on parts of the training texts, and see in how many trainings each leader leads.
+        """Train again on parts of the training texts, and count the trainings in which each leader leads.
 
         Parameters
         ----------
         texts
-            The texts whose leaders are looked at.
+            Texts whose leaders are compared.
         X, y
-            What the classifier has learned from.
+            Texts and labels on which the classifier was trained.
         retrainings, seed
-            How often it is trained again, each time on 90 % of these texts, and the seed of the draws. See
+            Number of trainings, each on 90 % of these texts, and seed of the random choices. See
             :func:`tokendyn.sentiment.stability.stability`.
         """
         from tokendyn.sentiment.stability import stability
@@ -534,12 +535,12 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return stability(self, texts, X, y, retrainings=retrainings, seed=seed)
 
     def check(self, cases: Any = None) -> "BehaviourReport":
-        """Try the classifier on a behavioural suite: negation, intensifiers, spelling, length, filler, names.
+        """Test the classifier on a behavioural suite: negation, intensifiers, spelling, length, filler, names.
 
         Parameters
         ----------
         cases
-            Cases, or a CSV file of them; None for those that ship, on films that are pos or neg. See
+            Cases, or a CSV file of cases; None for the built-in cases, on films that are pos or neg. See
             :func:`tokendyn.sentiment.check_behaviour`.
 
         Raises
@@ -578,7 +579,7 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         intercept: float | Float[np.ndarray, " classes"],
         phantom: float = 0.0,
     ) -> None:
-        """Take over the fitted state of the published model."""
+        """Store the fitted state of the published model."""
         self.classes_, self.words_, self.embedding_ = classes, words, embedding
         self.decoder_, self.intercept_, self.phantom_ = decoder, intercept, phantom
         self.values_, self.doubt_ = np.ascontiguousarray(embedding[:-1, :-1]), 0.0
@@ -596,7 +597,7 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         modifiers: Modifiers,
         doubt: float = 0.0,
     ) -> None:
-        """Take over the fitted state at transfer 0."""
+        """Store the fitted state at transfer 0."""
         self.classes_, self.words_, self.values_ = classes, words, values
         self.intercept_, self.phantom_, self.grouping_, self.doubt_ = intercept, phantom, grouping, doubt
         self._gain, self._linear = float(self.ngrams), True
@@ -608,13 +609,13 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self._lookup = Lookup({word: number for number, word in enumerate(words)}, self._rule(), modifiers, spelling)
 
     def _parts(self, texts: Texts, size: int = _CHUNK) -> list[list[str]]:
-        """Return the checked texts in parts of bounded size."""
+        """Yield the checked texts in batches of bounded size."""
         check_is_fitted(self)
         checked = check_texts(texts, empty_allowed=True)
         return [checked[first : first + size] for first in range(0, len(checked), size)]
 
     def _judge(self, texts: Texts, *, leaders: bool = True) -> tuple[Logits, Lengths, Int[np.ndarray, " texts"]]:
-        """Return logits, numbers of words, and numbers of leaders (0 if they are not wanted) of any number of texts."""
+        """Return logits, numbers of words, and numbers of leaders (0 if not needed) of any number of texts."""
         runs = [self._run(part, leaders) for part in self._parts(texts)]
         none = np.empty((0, *np.shape(self.intercept_))), np.empty(0), np.empty(0, np.int64)
         logits, lengths, leads = (np.concatenate(column) for column in zip(*runs, none, strict=True))
@@ -626,7 +627,7 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return chosen
 
     def _probabilities(self, logits: Logits, lengths: Lengths) -> Float[np.ndarray, "texts classes"]:
-        """Return the probabilities of texts of so many words: no short one is quite sure."""
+        """Return the probabilities of texts with the given numbers of words; short texts are never quite certain."""
         if logits.ndim == 2:
             plain = np.exp(log_softmax(logits)) if len(logits) else logits
         else:
@@ -652,7 +653,7 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return ragged.counts / np.repeat(mass, np.diff(ragged.indptr))
 
     def _of_text(self, ragged: Ragged) -> Float[np.ndarray, " entries"]:
-        """Return the share of the words of the text, beside the phantom ones, for each entry."""
+        """Return the share of each entry among the words of its text, phantom words included."""
         part = ragged.lengths / np.maximum(ragged.lengths + self.phantom_, 1.0)
         return np.repeat(part, np.diff(ragged.indptr))
 

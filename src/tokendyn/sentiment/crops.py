@@ -1,4 +1,4 @@
-"""Pieces of texts, from which a classifier learns how little a short text says."""
+"""Pieces of texts, from which a classifier learns how little evidence a short text holds."""
 
 import hashlib
 from collections.abc import Sequence
@@ -8,18 +8,18 @@ from jaxtyping import Float, Int
 
 from tokendyn.sentiment.tokens import Units
 
-#: Pieces of each text, and the fewest and most words of one.
+#: Number of pieces of each text, and the fewest and most words of a piece.
 PIECES, _FEWEST, _MOST = 2, 5, 200
-#: Texts are cut when the middle one has so many words; shorter ones are short texts themselves.
+#: Texts are cut when their median length is at least this number of words; shorter texts are short texts themselves.
 _LONG = 60
 
 
 def with_crops(units: Units, texts: Sequence[str]) -> tuple[Units, Int[np.ndarray, " crops"]]:
-    """Return the texts as numbered words with two pieces of each behind them, and of which text each piece is.
+    """Return the texts as numbered words followed by two pieces of each, and the text of each piece.
 
-    A piece is a run of 5 to 200 words, the logarithm of its length uniform; length and place come from a hash of the
-    text, so that the same text gives the same pieces in any order and any run. Texts with a median below 60 words are
-    not cut, and no text without a word.
+    A piece is a run of 5 to 200 words; the logarithm of its length is uniform. Length and position come from a hash of
+    the text, so that the same text gives the same pieces in any order and any run. Texts are not cut if their median
+    length is below 60 words, and texts without words have no pieces.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def with_crops(units: Units, texts: Sequence[str]) -> tuple[Units, Int[np.ndarra
     length = np.minimum(length, words[parents])
     first = (np.cumsum(words) - words)[parents] + (drawn[:, 1] * (words[parents] - length + 1)).astype(np.int64)
     start, end = places[first], places[first + length - 1] + 1
-    # One place more for each piece: the end of the last text, which is -1 and keeps n-grams within the piece.
+    # One more position for each piece: the end of the last text, which is -1 and keeps n-grams within the piece.
     sizes = end - start + 1
     bounds = np.cumsum(sizes)
     source = np.repeat(start - (bounds - sizes), sizes) + np.arange(bounds[-1])
@@ -54,6 +54,6 @@ def with_crops(units: Units, texts: Sequence[str]) -> tuple[Units, Int[np.ndarra
 
 
 def _uniform(text: str) -> Float[np.ndarray, "pieces 2"]:
-    """Return numbers in [0, 1) that look random and depend on the text alone."""
+    """Return numbers in [0, 1) that look random and depend only on the text."""
     digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8 * PIECES).digest()
     return (np.frombuffer(digest, dtype="<u4") / 2.0**32).reshape(PIECES, 2)

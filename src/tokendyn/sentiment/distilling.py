@@ -1,4 +1,4 @@
-"""What another model says of texts, as something to learn from, and how close the learner comes to it."""
+"""Another model's probabilities of texts as targets to learn from, and the fidelity of the copy."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -13,9 +13,9 @@ from tokendyn.data.labelled_texts import LabelledTexts
 from tokendyn.errors import BadInputError
 from tokendyn.sentiment.checks import check_texts
 
-#: Texts that a model judges in one call: a large network has room for so many, and scikit-learn loses no time.
+#: Texts in one call of the model: enough for a large network to fit in memory, and no slower with scikit-learn.
 _AT_ONCE = 1024
-#: How far the probabilities of a text may be from a sum of 1: those of a softmax in half precision are.
+#: How far the probabilities of a text may be from sum 1: the error of a softmax in half precision is smaller.
 _ROUNDING = 5e-3
 #: Bins of the probability in the calibration.
 _BINS = 20
@@ -25,7 +25,7 @@ Probabilities = Float[np.ndarray, "texts classes"]
 
 @runtime_checkable
 class Judge(Protocol):
-    """What :func:`fidelity` needs of a fitted classifier, whose module needs this one."""
+    """The interface of a fitted classifier that :func:`fidelity` uses; its module imports this one."""
 
     @property
     def classes_(self) -> np.ndarray:
@@ -39,20 +39,20 @@ class Judge(Protocol):
 
 @dataclass(frozen=True)
 class Fidelity:
-    """How close a classifier comes to a model that it was distilled from, on the same texts.
+    """Agreement of a classifier with the model that it was distilled from, on the same texts.
 
     Attributes
     ----------
     texts
-        How many texts.
+        Number of texts.
     same_verdict
-        Share of them on which both have the same verdict.
+        Share of the texts on which both have the same verdict.
     divergence
-        Mean Kullback-Leibler divergence of the classifier's probabilities from those of the model,
-        ``sum_c q_c log(q_c / p_c)`` with q of the model, in nats.
+        Mean Kullback-Leibler divergence of the classifier's probabilities from those of the model, ``sum_c q_c log(q_c
+        / p_c)`` with the model's probabilities q, in nats.
     calibration_error
-        Mean over 20 bins, weighted by their texts, of ``|mean p - mean q|`` for the probability p of the classifier's
-        verdict, and q that the model gives to the same class.
+        Mean over 20 bins, weighted by their numbers of texts, of ``|mean p - mean q|``, where p is the classifier's
+        probability of its verdict, and q is the model's probability of the same class.
     """
 
     texts: int
@@ -67,7 +67,7 @@ class Fidelity:
     def describe(self) -> str:
         """Return the measures in one sentence."""
         return (
-            f"{self.same_verdict:.1%} of {self.texts} texts held out have the verdict of the model that was distilled; "
+            f"{self.same_verdict:.1%} of {self.texts} texts held out have the verdict of the distilled model; "
             f"divergence {self.divergence:.3g} nats, calibration error {self.calibration_error:.3g}"
         )
 
@@ -81,9 +81,9 @@ class Source:
     classes
         The labels.
     judge
-        Takes texts, returns (texts, classes).
+        Callable from texts to probabilities, (texts, classes).
     name
-        Of what kind it is, for the record.
+        Kind of the model, for the record.
     """
 
     classes: np.ndarray
@@ -92,14 +92,14 @@ class Source:
 
 
 def source_of(predict_proba: Any, texts: Sequence[str], classes: Iterable[Any] | None) -> Source:
-    """Return what :meth:`LeaderClassifier.distil` was given as a model to learn from.
+    """Convert the argument of :meth:`LeaderClassifier.distil` to a model to learn from.
 
     Parameters
     ----------
     predict_proba
         A callable, an object with ``predict_proba``, or the probabilities of the texts.
     texts
-        The texts; a callable judges the first of them, to see how many classes there are.
+        The texts; a callable is tried on the first of them, to find the number of classes.
     classes
         Labels in the order of the probabilities; None for those of the model, else 0, 1, ...
 
@@ -124,7 +124,7 @@ def source_of(predict_proba: Any, texts: Sequence[str], classes: Iterable[Any] |
         return Source(classes=labels, judge=ask, name=name)
     given = _checked(predict_proba, len(texts))
     labels, order = _labels(classes, given.shape[1])
-    # A text that stands there often has the mean of its rows, as it would have from as many labels.
+    # A repeated text has the mean of its rows, as if each of them were a label.
     number_of = {text: number for number, text in enumerate(dict.fromkeys(texts))}
     rows = np.array([number_of[text] for text in texts])
     means = np.zeros((len(number_of), len(labels)))
@@ -134,14 +134,14 @@ def source_of(predict_proba: Any, texts: Sequence[str], classes: Iterable[Any] |
 
 
 def _classes_of(predict_proba: Any) -> Iterable[Any] | None:
-    """Return the labels of a model that knows them, in the order of its probabilities; None for other ones."""
+    """Return the labels of a model that has them, in the order of its probabilities; None otherwise."""
     judge = getattr(predict_proba, "predict_proba", predict_proba)
     classes: Iterable[Any] | None = getattr(getattr(judge, "__self__", None), "classes_", None)
     return classes
 
 
 def split_for(texts: Iterable[Any] | LabelledTexts, test_fraction: float, seed: int) -> tuple[list[str], list[str]]:
-    """Return the texts to learn from and those to measure on; texts that are the same stay on one side.
+    """Return the texts to learn from and those to measure on; equal texts stay on one side.
 
     Raises
     ------
@@ -156,17 +156,17 @@ def split_for(texts: Iterable[Any] | LabelledTexts, test_fraction: float, seed: 
 
 
 def fidelity(model: Judge, predict_proba: Any, texts: Iterable[Any]) -> Fidelity:
-    """Measure how close a fitted classifier comes to another model on some texts.
+    """Measure the agreement of a fitted classifier with another model on some texts.
 
     Parameters
     ----------
     model
-        The classifier, such as one of :meth:`LeaderClassifier.distil`.
+        The classifier, such as the result of :meth:`LeaderClassifier.distil`.
     predict_proba
-        The other model, as there: a callable, an object with ``predict_proba``, or the probabilities of the texts. They
-        are in the order of its ``classes_`` if it has them, else in that of the classes of the classifier.
+        The other model: a callable, an object with ``predict_proba``, or the probabilities of the texts. They are in
+        the order of its ``classes_`` if it has them, else in that of the classes of the classifier.
     texts
-        Texts that the classifier has not learned from.
+        Texts on which the classifier was not trained.
 
     Raises
     ------
@@ -176,15 +176,17 @@ def fidelity(model: Judge, predict_proba: Any, texts: Iterable[Any]) -> Fidelity
     listed, own = check_texts(texts), model.classes_.tolist()
     source = source_of(predict_proba, listed, None if _classes_of(predict_proba) is not None else own)
     if source.classes.tolist() != own:
-        raise BadInputError(f"the classifier tells {own} apart, the other model {source.classes.tolist()}")
+        raise BadInputError(
+            f"the classes of the classifier are {own}, those of the other model {source.classes.tolist()}"
+        )
     return compared(model.predict_proba(listed), source.judge(listed))
 
 
 def compared(own: Probabilities, target: Probabilities) -> Fidelity:
-    """Return how close probabilities come to others."""
+    """Return the agreement of probabilities with those of the model."""
     verdict = own.argmax(axis=1)
     rows = np.arange(len(own))
-    # A target of 0 adds nothing, whatever stands beside it.
+    # A target of 0 adds nothing, whatever the other factor.
     ratio = np.log(np.maximum(target, np.finfo(np.float64).tiny)) - np.log(np.maximum(own, np.finfo(np.float64).tiny))
     sure, theirs = own[rows, verdict], target[rows, verdict]
     bins = np.minimum((sure * _BINS).astype(np.int64), _BINS - 1)
@@ -198,7 +200,7 @@ def compared(own: Probabilities, target: Probabilities) -> Fidelity:
 
 
 def _checked(given: Any, count: int) -> Probabilities:
-    """Return probabilities as an array of one row a text and one column a class, with rows that sum to 1."""
+    """Return probabilities as an array (texts, classes), with rows that sum to 1."""
     try:
         table = np.asarray(given, dtype=np.float64)
     except (TypeError, ValueError, RuntimeError) as error:

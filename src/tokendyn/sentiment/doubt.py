@@ -1,8 +1,8 @@
-"""How sure a verdict may be: short texts that look clear are wrong more often than the sum of their words says.
+"""Bounds on certainty: short texts that look clear are wrong more often than the sum of their words suggests.
 
-A logistic function of a sum has no bound, so a sentence of a few strong words comes near certainty. Yet of single
-sentences from reviews of films that a fit calls surer than 99 %, some 4 % are of the other class, however large the
-sum: praise stands in bad reviews too. So the chance q of an error, one less the largest probability, has a floor that
+A logistic function of a sum has no bound, so a sentence of a few strong words comes near certainty. Yet among single
+sentences from film reviews with a fitted probability above 99 %, some 4 % belong to the other class, however large the
+sum: bad reviews contain praise too. So the chance q of an error, 1 minus the largest probability, has a floor that
 falls with the number of words.
 """
 
@@ -14,18 +14,18 @@ from jaxtyping import Float
 from tokendyn.sentiment.heads import log_softmax
 from tokendyn.sentiment.values import Sample, Values
 
-#: Verdicts that are looked at, and what is known before: so many errors among texts of that doubt, 3 % of texts that
-#: are short beside the phantom words.
+#: Errors are counted among verdicts of at least this probability. The prior: this number of errors, which are 3 % of
+#: texts that are short beside the phantom words.
 _SURE, _ERRORS, _BEFORE = 0.99, 1.0, 0.03
-#: A floor may not come near the chance of a coin.
+#: A floor must stay below the chance of a coin toss.
 _MOST = 0.25
 
 
 def floors(lengths: Float[np.ndarray, " texts"], phantom: float, doubt: float) -> Float[np.ndarray, " texts"]:
-    """Return the least chance of an error of texts: ``doubt (phantom / (n + phantom))^2`` for n words (our own).
+    """Return the least chance of an error in texts: ``doubt (phantom / (n + phantom))^2`` for n words (our own).
 
-    The square is the variance of a mean beside that of its sum: on held-out reviews of films and pieces of them the
-    share of errors among clear verdicts falls about so, from 4 % of sentences to 0.4 % of reviews.
+    The square is the variance of a mean relative to that of its sum: on held-out film reviews and pieces of them the
+    share of errors among clear verdicts falls about like this, from 4 % of sentences to 0.4 % of reviews.
     """
     share: Float[np.ndarray, " texts"] = phantom / np.maximum(lengths + phantom, np.finfo(np.float64).tiny)
     return doubt * share**2
@@ -34,11 +34,11 @@ def floors(lengths: Float[np.ndarray, " texts"], phantom: float, doubt: float) -
 def doubted(
     probabilities: Float[np.ndarray, "texts classes"], floor: Float[np.ndarray, " texts"]
 ) -> Float[np.ndarray, "texts classes"]:
-    """Return probabilities whose largest one leaves at least the floor to the others.
+    """Return probabilities that leave at least the floor to the classes below the largest.
 
-    The chance of an error ``q = 1 - max p`` becomes ``sqrt(q^2 + floor^2 (1 - (q/w)^2))``, w its value where all
-    classes are equal: nearly the floor of a clear verdict, nearly q of others, and never another order of classes, for
-    the uniform distribution is mixed in.
+    The chance of an error ``q = 1 - max p`` becomes ``sqrt(q^2 + floor^2 (1 - (q/w)^2))``, where w is its value when
+    all classes are equal: nearly the floor for a clear verdict, nearly q for others. The order of the classes never
+    changes, because the uniform distribution is mixed in.
     """
     if not floor.any():
         return probabilities
@@ -51,15 +51,15 @@ def doubted(
 
 
 def fit_doubt(held: Sequence[tuple[Sample, Values]]) -> float:
-    """Return the doubt of texts without words: errors among held-out texts that seem clear, by what floors weigh them.
+    """Return the doubt of texts without words, from the errors among held-out texts that seem clear.
 
-    ``(errors + 1) / (sum (phantom / (n + phantom))^2 + 1 / 0.03)`` over texts that are called surer than 99 %, at most
-    a quarter: few texts tell little, and 3 % is assumed then.
+    ``(errors + 1) / (sum (phantom / (n + phantom))^2 + 1 / 0.03)`` over texts with a probability above 99 %, at most a
+    quarter: few texts are weak evidence, and 3 % is assumed for them.
 
     Parameters
     ----------
     held
-        Texts, and values that were not learned from them.
+        Texts, and values learned from other texts.
     """
     errors, weight = _ERRORS, _ERRORS / _BEFORE
     for sample, values in held:

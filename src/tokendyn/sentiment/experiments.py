@@ -1,4 +1,4 @@
-"""What ``tokendyn sentiment train``, ``distil`` and ``export`` do, as experiments."""
+"""The commands ``tokendyn sentiment train``, ``distil`` and ``export`` as experiments."""
 
 import dataclasses
 import math
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tokendyn.sentiment.outcome import OnnxScoring, TrainedModel
 
 
-#: Texts of each half of the IMDb reviews, and what is published for them, in per cent right.
+#: Number of texts in each half of the IMDb reviews, and published accuracies on them in per cent.
 IMDB_HALF = 25_000
 PUBLISHED = {"NB-SVM, words": 88.29, "NB-SVM, words and pairs": 91.22}
 
@@ -33,18 +33,18 @@ class ReviewOptions:
     Parameters
     ----------
     reviews
-        CSV, TSV or JSONL (also .gz), UTF-8, with a column of texts and one of labels; or a folder with one folder for
-        each class; or one with two such folders, train and test, such as that of the IMDb reviews.
+        CSV, TSV or JSONL (also .gz), UTF-8, with a column of texts and a column of labels; or a folder with one folder
+        for each class; or a folder with two such folders, train and test, like the IMDb reviews.
     text
         Name of the column of texts.
     label
         Name of the column of labels.
     active_words
-        Most words and n-grams that carry a value. 8000 words, or 20000 with `ngrams=2`, suit `transfer=1`.
+        Largest number of words and n-grams with a value. 8000 words, or 20000 with `ngrams=2`, suit `transfer=1`.
     ngrams
-        Most adjacent words of one token: with 2, pairs such as "not bad" are tokens too.
+        Largest number of adjacent words in a token: with 2, pairs such as "not bad" are tokens too.
     negation
-        Whether a word after a negator is another token, such as "not_good".
+        Whether a word after a negator is a different token, such as "not_good".
     seed
         Seed of every random choice.
     """
@@ -85,12 +85,12 @@ class ReviewOptions:
         return read_halves(self.reviews)
 
     def parts(self, test_fraction: float, default: float) -> "Split":
-        """Return the halves that are given, or the texts split at random.
+        """Return the given halves, or a random split of the texts.
 
         Raises
         ------
         BadInputError
-            If a share is asked for and the halves are given.
+            If a share is given although the folder has two halves.
         """
         from tokendyn.data.collections import split_texts
 
@@ -104,13 +104,13 @@ class ReviewOptions:
 
 
 def rehearse_fit(model: "LeaderClassifier", data: "LabelledTexts", checkpoint: "Checkpoint | None" = None) -> None:
-    """Do what a training does up to its first epoch: it refuses what the training refuses."""
+    """Run the checks of a training up to its first epoch, with the same errors."""
     rehearse(lambda begun: model.fit(data.texts, data.labels or (), progress=begun, checkpoint=checkpoint))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Training(ReviewOptions, Experiment["TrainedModel"]):
-    """Train a classifier that decides at hardmax, and write it as a model folder.
+    """Train a classifier that decides at hardmax, and write a model folder.
 
     Parameters
     ----------
@@ -118,13 +118,13 @@ class Training(ReviewOptions, Experiment["TrainedModel"]):
         0: the verdict is the sum of all words, and leaders group its terms. 1: the published model, in which leaders
         speak for the words that follow them.
     groups
-        At transfer 0, what groups the words: topics, or sign for two groups, for and against.
+        At transfer 0, how words are grouped: by topics, or by sign in two groups, for and against.
     class_weight
         "balanced" makes errors on a rare class cost more; all texts weigh the same by default.
     leaders
-        Mean number of leaders in a text to aim at.
+        Target for the mean number of leaders in a text.
     patience
-        End a stage of the training after this many epochs without a better one; only at transfer 1.
+        End a stage of the training after this many epochs without an improvement; only at transfer 1.
     layers
         Layers of the attention.
     alpha
@@ -132,8 +132,8 @@ class Training(ReviewOptions, Experiment["TrainedModel"]):
     epochs
         Epochs of training through the hardmax layers; only at transfer 1.
     test_fraction
-        Share of the texts that is held out and only used to report the accuracy at the end. Texts that are the
-        same, up to case and white space, stay on one side.
+        Share of the texts held out to report the accuracy at the end. Texts that are the same, up to case and white
+        space, stay on one side.
     budget
         Begin no further epoch after this time, such as 90s or 10m, and write the best so far.
     """
@@ -155,11 +155,11 @@ class Training(ReviewOptions, Experiment["TrainedModel"]):
     budget: str | None = None
 
     def outline(self) -> Sequence[str]:
-        """Return which texts occur more than once."""
+        """Return the texts that occur more than once."""
         return self._parts.describe()
 
     def check(self, checkpoint: "Path | str | None" = None) -> Sequence[str]:
-        """Check everything that a training would check; return what would be trained."""
+        """Make all checks of a training; return a description of it."""
         notes = self.outline()
         self._seconds(None)
         training, test = self._parts.training, self._parts.test
@@ -173,16 +173,16 @@ class Training(ReviewOptions, Experiment["TrainedModel"]):
         checkpoint: "Checkpoint | Path | str | None" = None,
         budget: float | None = None,
     ) -> "TrainedModel":
-        """Train the classifier, and measure it on the texts that are held out.
+        """Train the classifier, and measure it on the held-out texts.
 
         Parameters
         ----------
         progress
-            Called with epochs done, and how many there are.
+            Called with the number of epochs done, and the number of epochs.
         checkpoint
-            Where the state of the training is kept.
+            File for the state of the training.
         budget
-            Seconds, in place of the option.
+            Seconds; replaces the option.
         """
         from tokendyn.sentiment.outcome import TrainedModel, held_out
 
@@ -203,7 +203,7 @@ class Training(ReviewOptions, Experiment["TrainedModel"]):
         result.save(folder, command=command, overwrite=overwrite)
 
     def advice(self, folder: Path) -> str:
-        """Return how to ask the classifier."""
+        """Return the command that uses the classifier."""
         return f'ask it: tokendyn sentiment explain "a text" --model {folder}'
 
     def _model(self) -> "LeaderClassifier":
@@ -227,9 +227,9 @@ class Training(ReviewOptions, Experiment["TrainedModel"]):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Distillation(Experiment["TrainedModel"]):
-    """Train a classifier on what another model says of texts, and write it as a model folder.
+    """Train a classifier on another model's probabilities of texts, and write a model folder.
 
-    Says on how many texts that are held out it has the verdict of the model, and how close its probabilities are.
+    Reports the share of held-out texts with the verdict of the model, and the differences of the probabilities.
 
     Parameters
     ----------
@@ -239,29 +239,29 @@ class Distillation(Experiment["TrainedModel"]):
     text
         Name of the column of texts.
     probabilities
-        File of the same kinds with the columns of probabilities, a row for each text in the same order; by default they
-        stand beside the texts.
+        File of the same kinds with the columns of probabilities, one row for each text in the same order. By default
+        they are in the file of texts.
     columns
-        Names of the columns of probabilities with commas between, one for each class; of two classes the second alone
-        is enough. By default all that begin with ``probability_``.
+        Names of the columns of probabilities, separated by commas, one for each class; for two classes the second alone
+        is enough. Default: all that begin with ``probability_``.
     classes
-        Labels with commas between, in the order of the columns; by default what follows ``probability_`` in their
-        names.
+        Labels, separated by commas, in the order of the columns. Default: the rest of their names after
+        ``probability_``.
         One column needs two labels, such as "neg,pos".
     active_words
-        Most words and n-grams that carry a value.
+        Largest number of words and n-grams with a value.
     ngrams
-        Most adjacent words of one token: with 2, pairs such as "not bad" are tokens too.
+        Largest number of adjacent words in a token: with 2, pairs such as "not bad" are tokens too.
     negation
-        Whether a word after a negator is another token, such as "not_good".
+        Whether a word after a negator is a different token, such as "not_good".
     leaders
-        Mean number of leaders in a text to aim at.
+        Target for the mean number of leaders in a text.
     groups
-        What groups the words: topics, or sign for two groups, for and against.
+        How words are grouped: by topics, or by sign in two groups, for and against.
     test_fraction
-        Share of the texts that is held out to measure how close the classifier comes.
+        Share of the texts held out to measure the agreement with the model.
     seed
-        Seed of the draw of these texts.
+        Seed of the random choice of these texts.
     """
 
     command: ClassVar[str] = "sentiment distil"
@@ -281,7 +281,7 @@ class Distillation(Experiment["TrainedModel"]):
     seed: int = 0
 
     def check(self, checkpoint: "Path | str | None" = None) -> Sequence[str]:
-        """Check everything that the run would check; return what would be learned."""
+        """Make all checks of the run; return a description of it."""
         rehearse(lambda begun: self.run(progress=begun))
         labels, table = self._given
         return (f"would learn {', '.join(labels)} from the probabilities of {len(table)} texts",)
@@ -293,12 +293,12 @@ class Distillation(Experiment["TrainedModel"]):
         checkpoint: "Checkpoint | Path | str | None" = None,
         budget: float | None = None,
     ) -> "TrainedModel":
-        """Learn the probabilities, and measure how close the classifier comes on the texts that are held out.
+        """Learn the probabilities, and measure the agreement on the held-out texts.
 
         Parameters
         ----------
         progress
-            Called with steps done, and how many there are at most.
+            Called with the number of steps done, and the largest number of steps.
         checkpoint
             Not used.
         budget
@@ -321,7 +321,7 @@ class Distillation(Experiment["TrainedModel"]):
         result.save(folder, command=command, overwrite=overwrite)
 
     def advice(self, folder: Path) -> str:
-        """Return how to ask the classifier."""
+        """Return the command that uses the classifier."""
         return f'ask it: tokendyn sentiment explain "a text" --model {folder}'
 
     @cached_property
@@ -357,7 +357,7 @@ class Distillation(Experiment["TrainedModel"]):
 
 
 def _listed(names: str) -> list[str]:
-    """Return names that stand with commas between them."""
+    """Return names separated by commas."""
     return [name.strip() for name in names.split(",") if name.strip()]
 
 
@@ -368,7 +368,7 @@ class Export(Experiment["OnnxScoring"]):
     Parameters
     ----------
     model
-        Folder that train wrote.
+        Folder written by train.
     """
 
     command: ClassVar[str] = "sentiment export"
@@ -377,7 +377,7 @@ class Export(Experiment["OnnxScoring"]):
     model: Path = dataclasses.field(kw_only=False)
 
     def check(self, checkpoint: "Path | str | None" = None) -> Sequence[str]:
-        """Read the model; return what would be written."""
+        """Read the model; return a description of the file."""
         return (f"would write {len(self._classifier.words_)} tokens",)
 
     def run(
@@ -387,7 +387,7 @@ class Export(Experiment["OnnxScoring"]):
         checkpoint: "Checkpoint | Path | str | None" = None,
         budget: float | None = None,
     ) -> "OnnxScoring":
-        """Make the graph, which takes a moment: there is no progress, checkpoint or budget."""
+        """Build the graph; it takes a moment, so progress, checkpoint and budget are ignored."""
         from tokendyn.sentiment.onnx import onnx_model
         from tokendyn.sentiment.outcome import OnnxScoring
 

@@ -1,4 +1,4 @@
-"""Why a text was classified as it was: its leaders, exactly."""
+"""The explanation of a verdict: the leaders of the text, exactly."""
 
 from dataclasses import asdict, dataclass, field, is_dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -20,33 +20,33 @@ _explained_text = function_at("tokendyn.sentiment.report:explained_text")
 _scene = function_at("tokendyn.sentiment.report:scene")
 
 Span = tuple[int, int]
-#: Modified words that a summary names.
+#: Number of modified words in a summary.
 _SHOWN = 5
 
 
 @dataclass(frozen=True)
 class LeaderWord:
-    """A word of the text that others follow, or that stands alone.
+    """A word of the text that leads other words, or stands alone.
 
     Attributes
     ----------
     word, spans
-        The word in normal form and each of its places in the original text.
+        The word in normal form and its positions in the original text.
     mass
-        Its share w of the verdict: its own tokens and what followers handed to it; all shares sum to 1.
+        Its share w of the verdict: its own tokens and those of its followers; all shares sum to 1.
     value
-        Its learned value s; the sign names the class.
+        Its learned value s; the sign shows the class.
     contribution
-        Its exact part of the logit. At transfer 0, the sum over it and the words that it leads; at transfer 1,
-        ``gain mass value``.
+        Its exact part of the logit. At transfer 0, the sum over the word and its followers; at transfer 1, ``gain mass
+        value``.
     own
-        What the word does itself: at transfer 0 by how much the logit falls when all its occurrences are taken out of
-        the text, with the n-grams that vanish and form; at transfer 1 ``gain value`` times the share of its own
+        Effect of the word alone: at transfer 0 the fall of the logit when all its occurrences are removed from the
+        text, with the n-grams that vanish and form; at transfer 1 ``gain value`` times the share of its own
         occurrences.
     followers
         Words that ended with it; at transfer 0, those of largest effect first.
     by_class
-        With more than two classes, its contribution to the score of each; else empty. ``value`` and
+        With more than two classes, its contribution to the score of each class; else empty. ``value`` and
         ``contribution`` are then those towards the predicted class: at transfer 0, against the second best.
     """
 
@@ -67,9 +67,9 @@ class NeutralPole:
     Attributes
     ----------
     mass
-        Its share of the verdict; it contributes nothing to the logit.
+        Its share of the verdict; its contribution to the logit is 0.
     words
-        How many words of the text it stands for.
+        Number of words of the text that it stands for.
     followers
         Words with a value that ended with it.
     follows
@@ -95,15 +95,15 @@ class WordContribution(NamedTuple):
 
 
 class Departure(NamedTuple):
-    """A word that is taken out of the text, in the order of succession.
+    """A word removed from the text, in the order of succession.
 
     Attributes
     ----------
     word, spans
-        The word and its places.
+        The word and its positions.
     margin
-        By how much the verdict leads without this word and those before it: its score less the largest of
-        another class; of two classes, the logit towards the verdict. Negative once the verdict has turned.
+        Margin of the verdict without this word and the words before it: its score minus the largest score of another
+        class; for two classes, the logit towards the verdict. Negative once the verdict has turned.
     """
 
     word: str
@@ -117,13 +117,13 @@ class Modified(NamedTuple):
     Attributes
     ----------
     word, span
-        The word and its place.
+        The word and its position.
     by
         The modifier that it follows.
     weight
-        What it counts in place of 1; below 0 it is reversed.
+        Weight of the occurrence instead of 1; a negative weight reverses the word.
     contribution
-        What this occurrence adds to the logit; without the modifier it would add ``contribution / weight``.
+        Contribution of this occurrence to the logit; without the modifier it would be ``contribution / weight``.
     """
 
     word: str
@@ -134,14 +134,14 @@ class Modified(NamedTuple):
 
     @property
     def effect(self) -> str:
-        """What the modifier does: "reverses", "silences", "weakens" or "strengthens"."""
+        """Effect of the modifier: "reverses", "silences", "weakens" or "strengthens"."""
         if self.weight <= 0.0:
             return "reverses" if self.weight else "silences"
         return "weakens" if self.weight < 1.0 else "strengthens"
 
     @property
     def change(self) -> float:
-        """By how much the modifier moves the logit through this word."""
+        """Change of the logit by the modifier through this word."""
         return self.contribution * (1.0 - 1.0 / self.weight) if self.weight else 0.0
 
     def __str__(self) -> str:
@@ -153,18 +153,17 @@ class Modified(NamedTuple):
 class Explanation(Result, kind="sentiment-explanation"):
     """The verdict on one text and its exact decomposition.
 
-    The contributions of the leaders, ``residual`` and ``bias`` add up to ``logit``; so do ``contributions``
-    and ``bias``. This attributes the verdict as the model computed it; it does not say what the verdict would
-    be without a word, since another leader would then take over. That is what ``succession`` says.
+    The contributions of the leaders, ``residual`` and ``bias`` add up to ``logit``; so do ``contributions`` and
+    ``bias``. They describe the verdict as the model computed it. They do not tell what the verdict would be without a
+    word, since another leader would then take over: see ``succession``.
 
     Attributes
     ----------
     text, label
         The text and the predicted class.
     probability, logit, bias
-        Probability of ``classes[1]``, its logit, and the logit of a text without words.
-        With more than two classes, those of the predicted class, and for the logit its score; at transfer 0, its
-        score less that of ``rival``.
+        Probability of ``classes[1]``, its logit, and the logit of a text without words. With more than two classes, the
+        values of the predicted class, with its score as the logit; at transfer 0, its score minus that of ``rival``.
     classes
         The classes; of two, ``classes[1]`` is the positive side.
     rival
@@ -172,42 +171,42 @@ class Explanation(Result, kind="sentiment-explanation"):
     modified
         At transfer 0, the words that a modifier scales, in the order of the text.
     doubt
-        Least chance of an error that a text of so many words keeps, whatever its logit: with 0, ``probability`` is the
-        logistic function of ``logit``.
+        Least chance of an error for a text of this length, whatever its logit: with 0, ``probability`` is the logistic
+        function of ``logit``.
     probabilities, scores, biases
-        Of each class, when there are more than two; else empty.
+        Values of each class, when there are more than two; else empty.
     leaders
         Words that are among their own leaders at the last layer, largest ``|contribution|`` first; at transfer 0,
         largest ``|own|`` first.
     neutral
         The pole of the words without a value.
     residual
-        The contributions of all words that are not leaders, together; at transfer 0, of all words that are neither
-        leaders nor led.
+        Sum of the contributions of all words that are not leaders; at transfer 0, of all words that are neither leaders
+        nor followers.
     others
         The residual as its negative and its positive part.
     contributions
         Every distinct word with a value, largest ``|contribution|`` first.
     succession
-        Words taken out one after the other, each time the one without which the verdict leads least, until it
-        has clearly turned (another class leads by 1) or no more word lowers it (at most 32): see
-        :func:`tokendyn.sentiment.succession.take_out`. With n-grams, tokens are taken out as if the words around
-        them stayed.
+        Words removed one after the other, each time the word without which the margin of the verdict is least, until
+        the verdict has clearly turned (another class leads by 1) or no further word lowers the margin (at most 32): see
+        :func:`tokendyn.sentiment.succession.take_out`. With n-grams, tokens are removed as if the words around them
+        stayed.
     known_words, unknown_words
-        How many words of the text, repeats included, have a value or none.
+        Numbers of words of the text, repeats included, with and without a value.
     note
-        What to know about this verdict; empty in the ordinary case.
+        Remark on this verdict; usually empty.
     token_labels, token_weights, token_spans
-        The distinct words and, last, "neutral" when there is one; how often each occurs, and where.
+        The distinct words and, last, "neutral" when there is one; their counts and positions.
     states
         Float64 (layers + 1, tokens, dim): the tokens before the first and after each layer.
     token_leaders
-        Int64 (layers, tokens): whom each token follows at each layer (the lowest index if several).
+        Int64 (layers, tokens): the leader of each token at each layer (the lowest index if several).
     alpha
         Step parameter of the layers.
     transfer
-        0 where the verdict is the sum of all words and leaders group its terms, 1 where leaders speak for the words
-        that follow them.
+        0 if the verdict is the sum of all words and leaders group its terms, 1 if leaders speak for the words that
+        follow them.
     """
 
     parts: ClassVar = (LeaderWord, NeutralPole, WordContribution, Departure, Modified)
@@ -248,12 +247,12 @@ class Explanation(Result, kind="sentiment-explanation"):
 
     @property
     def turns(self) -> bool:
-        """Whether the verdict turns while the words of ``succession`` go."""
+        """Whether removing the words of ``succession`` turns the verdict."""
         return any(gone.margin < 0 for gone in self.succession)
 
     @property
     def sides(self) -> tuple[Any, Any]:
-        """What a negative and a positive contribution speak for."""
+        """The classes that negative and positive contributions support."""
         if len(self.classes) == 2:
             return self.classes[0], self.classes[1]
         if self.rival is not None:
@@ -273,13 +272,13 @@ class Explanation(Result, kind="sentiment-explanation"):
         }  # fmt: skip
 
     def scaled(self) -> list[str]:
-        """Return what modifiers do to the words that change most, a sentence for each."""
+        """Return a sentence for each of the words that modifiers change most."""
         largest = sorted(self.modified, key=lambda word: -abs(word.change))[:_SHOWN]
         more = len(self.modified) - len(largest)
         return [*map(str, largest), *([f"{more} more words are scaled"] if more else [])]
 
     def describe(self) -> list[str]:
-        """Return the verdict, the words that led, and what would turn it, in a few sentences."""
+        """Return the verdict, the leaders, and the words whose removal would turn it, in a few sentences."""
         led = ", ".join(map(self._led, self.leaders[:8]))
         more = f" and {len(self.leaders) - 8} more" if len(self.leaders) > 8 else ""
         of = f" of {self.classes[1]}" if len(self.classes) == 2 else ""
@@ -298,14 +297,14 @@ class Explanation(Result, kind="sentiment-explanation"):
         return [*lines, self.note] if self.note else lines
 
     def _led(self, leader: LeaderWord) -> str:
-        """Return a leader with its numbers: what it brings alone and, with the words that it leads, together."""
+        """Return a leader with its contribution alone and together with its followers."""
         if not (self.summed and leader.followers):
             return f"{leader.word} ({leader.contribution:+.3g})"
         names = ", ".join(leader.followers[:4]) + (", …" if len(leader.followers) > 4 else "")
         return f"{leader.word} ({leader.own:+.3g}; with {names}: {leader.contribution:+.3g})"
 
     def _split(self) -> str:
-        """Return the residual as its two parts, where words have parts of their own."""
+        """Return the two parts of the residual if words have contributions of their own."""
         return f" ({self.others[1]:+.3g}, {self.others[0]:+.3g})" if self.summed else ""
 
     def table(self) -> "pd.DataFrame":
@@ -385,6 +384,7 @@ class Explanation(Result, kind="sentiment-explanation"):
             "unknown_words": self.unknown_words,
             "note": self.note,
             **({} if self.rival is None else {"rival": _plain(self.rival)}),
+            **({"doubt": self.doubt} if self.doubt else {}),
             **({"modified": [_json(word) for word in self.modified]} if self.modified else {}),
             **{name: list(numbers) for name, numbers in several.items() if numbers},
             **self._explorer(),

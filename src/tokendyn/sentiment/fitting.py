@@ -1,4 +1,4 @@
-"""What a classifier learns from texts: values by one convex fit, or the published model by its training."""
+"""The training of a classifier: values by one convex fit, or the published model by its own training."""
 
 import itertools
 import time
@@ -16,16 +16,16 @@ from tokendyn.sentiment.learning import Settings, learn
 from tokendyn.sentiment.training import Progress, Recipe, place, train
 from tokendyn.sentiment.vocabulary import choose_active, count_words, with_active
 
-#: Steps that a progress shows at transfer 0: the settings that are tried at most, and what is around them.
+#: Steps of the progress at transfer 0: the largest number of settings, and the steps before and after them.
 _STEPS = 24
 
 
 def targets_of(which: Int[np.ndarray, " texts"], classes: int) -> Float[np.ndarray, "texts columns"]:
     """Return the class of each text as a probability of each class; of two, of the second.
 
-    Of n texts of a class, the probability is ``(n + 1) / (n + 2)``, the rest the others' (Platt 1999): n texts that are
-    all of a class are no proof that the next one is. So ten texts a class teach odds of eleven to one, not certainty;
-    of thousands it is all the same.
+    For n texts of a class, the probability is ``(n + 1) / (n + 2)``, and the other classes share the rest (Platt 1999):
+    n texts of one class do not prove that the next text belongs to it. So ten texts of a class teach odds of eleven to
+    one, not certainty; for thousands of texts the difference is negligible.
     """
     number = np.bincount(which, minlength=classes)
     sure = (number + 1.0) / (number + 2.0)
@@ -62,8 +62,8 @@ def learn_values(
         alpha=float(model.alpha),
     )
     tell = (lambda _: None) if progress is None else (lambda _: progress(min(next(steps), _STEPS), _STEPS, 0.0))
-    # The vectors of the fit are too short for threads of BLAS, which cost a hundred times more than they bring on a
-    # busy machine.
+    # The vectors of the fit are too short for BLAS threads: on a busy machine these cost a hundred times the time that
+    # they save.
     with threadpool_limits(1, user_api="blas"):
         learned = learn(texts, targets, importance, settings, tell, deadline=time.monotonic() + budget)
     if progress is not None:
@@ -154,9 +154,9 @@ def _recipe(model: Any, training_texts: int) -> Recipe:
 def split(
     which: Int[np.ndarray, " texts"], fraction: float, rng: np.random.Generator
 ) -> tuple[Int[np.ndarray, " training"], Int[np.ndarray, " validation"]]:
-    """Return the texts to learn from and those to choose the epoch by, at random and stratified, ascending.
+    """Return a random, stratified split into texts to learn from and texts to choose the epoch, ascending.
 
-    At least one text of each class is in either part.
+    Each part has at least one text of each class.
     """
     held = []
     for side in range(int(np.max(which)) + 1):

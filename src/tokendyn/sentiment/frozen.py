@@ -1,4 +1,4 @@
-"""A fitted classifier as a frozen model: what verdicts, exports and stores read of it, apart from its training."""
+"""A fitted classifier as a frozen model: the attributes that verdicts, exports and stores read."""
 
 from typing import Any, Protocol
 
@@ -10,13 +10,13 @@ from tokendyn.sentiment.lookup import Lookup
 from tokendyn.sentiment.modifiers import Modifiers
 from tokendyn.sentiment.vocabulary import Ragged
 
-#: Of the record in a folder or an export.
+#: Entries of the training record in a folder or an export.
 SCHEMA = "tokendyn-sentiment"
 SCHEMA_VERSION = 2
 
 
 class FrozenModel(Protocol):
-    """What a fitted :class:`tokendyn.sentiment.LeaderClassifier` has; the attributes are described there."""
+    """The fitted attributes of a :class:`tokendyn.sentiment.LeaderClassifier`; they are described there."""
 
     alpha: float
     layers: int
@@ -42,12 +42,12 @@ class FrozenModel(Protocol):
         """Return the share of each entry at transfer 0."""
 
     def _of_text(self, ragged: Ragged) -> Float[np.ndarray, " entries"]:
-        """Return the share of the words of the text, beside the phantom ones, for each entry."""
+        """Return the share of each entry among the words of its text, phantom words included."""
 
     def _probabilities(
         self, logits: Float[np.ndarray, "*scores"], lengths: Float[np.ndarray, " texts"]
     ) -> Float[np.ndarray, "texts number"]:
-        """Return the probabilities of the classes for texts of so many words."""
+        """Return the probabilities of the classes for texts with the given numbers of words."""
 
     def _decode(self, ragged: Ragged, shares: Float[np.ndarray, " entries"]) -> Float[np.ndarray, "*scores"]:
         """Return the logits, or the scores of several classes, for the shares of the words."""

@@ -1,8 +1,8 @@
 """Compiled passes over the occurrences of words and n-grams in a text.
 
-Symbols: ``first``, ``last`` the words that an occurrence begins and ends with, ``alive`` whether it is still there,
-``weights`` what it counts; the occurrences of entry e are ``indptr[e]`` to ``indptr[e + 1]``. ``mark[u] == stamp`` says
-that word u goes. Plain Python outside numba: the functions below carry no annotations because numba compiles them.
+Symbols: ``first``, ``last`` the first and last word of an occurrence, ``alive`` whether it remains, ``weights`` its
+weight; the occurrences of entry e are ``indptr[e]`` to ``indptr[e + 1]``. ``mark[u] == stamp`` means that word u is
+removed. Plain Python outside numba: the functions below carry no annotations because numba compiles them.
 """
 
 import numba
@@ -12,7 +12,7 @@ _compiled = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=Fal
 
 @_compiled
 def mark_words(indptr, first, last, alive, entry, mark, stamp):
-    """Mark the words under all occurrences of an entry; return how many they are."""
+    """Mark the words under all occurrences of an entry; return their number."""
     count = 0
     for o in range(indptr[entry], indptr[entry + 1]):
         if alive[o]:
@@ -25,7 +25,7 @@ def mark_words(indptr, first, last, alive, entry, mark, stamp):
 
 @_compiled
 def touched(first, last, o, mark, stamp):
-    """Return whether a marked word is under an occurrence."""
+    """Return whether an occurrence covers a marked word."""
     found = False
     for u in range(first[o], last[o] + 1):
         found |= mark[u] == stamp
@@ -38,7 +38,8 @@ def margins_without(
 ):
     """Write the margin of the verdict without each candidate; return the next unused stamp.
 
-    ``sums`` is ``sum_j m_j v_j`` of the words that are left, of each class; of two classes, of the side of the verdict.
+    ``sums`` is ``sum_j m_j v_j`` over the remaining words, for each class; for two classes, for the side of the
+    verdict.
     """
     columns = values.shape[1]
     for k in range(len(candidates)):
@@ -56,7 +57,7 @@ def margins_without(
 
 @_compiled
 def margin(sums, length, phantom, biases, verdict):
-    """Return by how much the verdict leads: its score less the largest other one, or the logit of two classes."""
+    """Return the margin of the verdict: its score minus the largest other score, or the logit of two classes."""
     mass = length + phantom
     scale = 1.0 / mass if mass > 0.0 else 0.0
     if len(sums) == 1:
@@ -70,7 +71,7 @@ def margin(sums, length, phantom, biases, verdict):
 
 @_compiled
 def take_out(indptr, first, last, alive, weights, entry, values, sums, mark, stamp):
-    """Take an entry out with all n-grams that hold a word of it; return how many words go."""
+    """Remove an entry with all n-grams that contain a word of it; return the number of words removed."""
     gone = mark_words(indptr, first, last, alive, entry, mark, stamp)
     for e in range(len(indptr) - 1):
         for o in range(indptr[e], indptr[e + 1]):

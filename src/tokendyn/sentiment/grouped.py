@@ -1,4 +1,4 @@
-"""Verdicts at transfer 0 with their reasons: a sum over words, whose terms are grouped by the leaders."""
+"""Verdicts at transfer 0 and their explanations: a sum over words with its terms grouped by leaders."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -28,7 +28,8 @@ from tokendyn.sentiment.vocabulary import Ragged
 if TYPE_CHECKING:
     from tokendyn.sentiment.frozen import FrozenModel
 
-#: Words taken out at most, the margin at which no more are, and how many of largest effect are tried.
+#: Largest number of words removed, the margin at which removal ends, and the number of words of largest effect that are
+#: tried.
 _AT_MOST, _TURNED, _TRIED = 32, -1.0, 64
 
 
@@ -39,17 +40,18 @@ class _Reading:
     Attributes
     ----------
     texts, places
-        The texts over the vocabulary, and where their entries stand.
+        The texts over the vocabulary, and the positions of their entries.
     scores
         (texts, columns): the logit, or the scores of the classes.
     best, second
-        The classes whose margin is explained.
+        The classes between which the margin is explained.
     lead
-        Who leads whom.
+        The leaders of the entries.
     rows
         The text of each entry.
     parts, shares
-        What each entry adds to the margin, and its share of the words of the text, whatever modifiers make of it.
+        Contribution of each entry to the margin, and its share of the words of the text without the weights of
+        modifiers.
     """
 
     texts: Ragged
@@ -64,7 +66,7 @@ class _Reading:
 
 
 def read(model: "FrozenModel", texts: list[str]) -> _Reading:
-    """Return some texts with the terms of their verdicts."""
+    """Return texts with the terms of their verdicts."""
     ragged, places = model._lookup.encode_with_places(texts)
     weighted = model._shares(ragged)
     scores = model._decode(ragged, weighted)
@@ -91,7 +93,7 @@ def grouped_verdicts(model: "FrozenModel", texts: list[str]) -> Iterator[Verdict
 
 
 def _verdicts(model: "FrozenModel", reading: _Reading) -> Iterator[Verdict]:
-    """Yield the verdicts on texts that were read."""
+    """Yield the verdicts on encoded texts."""
     count = len(reading.texts)
     ragged, parts, leaders = reading.texts, reading.parts, reading.lead.leaders
     entries, several = len(parts), reading.scores.shape[1] > 1
@@ -147,9 +149,9 @@ def _prominence(
     alone: Float[np.ndarray, " entries"],
     group: Float[np.ndarray, " entries"],
 ) -> Float[np.ndarray, " chosen"]:
-    """Return by what leaders are named in order: by sign the side of the verdict first, else the steadiest effect.
+    """Return the sort key of leaders: by sign, the side of the verdict first; else the steadiest effect first.
 
-    What a rare word does is as exact, but another training would put another number: it is named later.
+    The effect of a rare word is just as exact, but varies between trainings, so the word comes later.
     """
     grouping = model._views.grouping
     if grouping.by_sign:
@@ -161,10 +163,10 @@ def _prominence(
 def _without(
     model: "FrozenModel", reading: _Reading, chosen: Int[np.ndarray, " chosen"]
 ) -> Float[np.ndarray, " chosen"]:
-    """Return by how much the margin falls when all occurrences of a word are taken out of its text.
+    """Return the fall of the margin when all occurrences of a word are removed from its text.
 
-    ``S/(n + n0) - (S - s)/(n - m + n0)``: s is what the tokens that go are worth, less those that come, and m how many
-    words go, all of them together.
+    ``S/(n + n0) - (S - s)/(n - m + n0)``: s is the value of the tokens that vanish minus that of the tokens that form,
+    and m is the number of words removed.
     """
     places, texts = reading.places, reading.texts
     counts = places.indptr[chosen + 1] - places.indptr[chosen]
@@ -191,7 +193,7 @@ def margins_of(
     best: Int[np.ndarray, " texts"],
     second: Int[np.ndarray, " texts"],
 ) -> tuple[Float[np.ndarray, " texts"], Float[np.ndarray, " texts"]]:
-    """Return the margin of the best class over the second, and that of a text without words; of two, the logits."""
+    """Return the margin of the best class over the second, and that of a text without words; logits for two classes."""
     if scores.shape[1] == 1:
         return scores[:, 0], np.full(len(scores), float(intercept))
     rows, biases = np.arange(len(scores)), np.asarray(intercept)
@@ -201,7 +203,7 @@ def margins_of(
 def _totals(
     at: Int[np.ndarray, " _"], weights: Float[np.ndarray, " _"] | Int[np.ndarray, " _"], minlength: int
 ) -> Float[np.ndarray, " number"]:
-    """Return the sum of the weights at each number; of none, zeros that are floats still."""
+    """Return the sum of the weights for each number, as floats even without numbers."""
     return np.bincount(at, weights=weights, minlength=minlength).astype(np.float64)
 
 
@@ -212,7 +214,7 @@ def _followers(
     own: Float[np.ndarray, " entries"],
     chosen: Int[np.ndarray, " chosen"],
 ) -> list[tuple[str, ...]]:
-    """Return the words that each chosen leader leads, those of largest effect first, without n-grams of theirs."""
+    """Return the words that each chosen leader leads, largest effect first, without their n-grams."""
     leaders, entries = found.leaders, np.arange(len(own))
     others = np.flatnonzero((leaders >= 0) & (leaders != entries) & (found.hosts == entries))
     others = others[np.lexsort((-np.abs(own[others]), leaders[others]))]
@@ -225,14 +227,14 @@ def _followers(
 def _by_class(
     model: "FrozenModel", reading: _Reading, leaders: Int[np.ndarray, " entries"], inside: Int[np.ndarray, " strong"]
 ) -> Float[np.ndarray, "entries classes"]:
-    """Return what each leader adds, with its followers, to the score of each class; 0 for other entries."""
+    """Return the contribution of each leader and its followers to the score of each class; 0 for other entries."""
     table = np.zeros((len(leaders), model.values_.shape[1]))
     np.add.at(table, leaders[inside], _of_classes(model, reading)[inside])
     return table
 
 
 def _of_classes(model: "FrozenModel", reading: _Reading) -> Float[np.ndarray, "entries classes"]:
-    """Return what each entry adds to the score of each class."""
+    """Return the contribution of each entry to the score of each class."""
     each: Float[np.ndarray, "entries classes"] = (
         model._gain * model._shares(reading.texts)[:, None] * model.values_[reading.texts.words]
     )
@@ -240,7 +242,7 @@ def _of_classes(model: "FrozenModel", reading: _Reading) -> Float[np.ndarray, "e
 
 
 def grouped_explanation(model: "FrozenModel", text: str) -> Explanation:
-    """Return why a classifier at transfer 0 decides as it does: leaders with their groups, other words, the bias."""
+    """Explain the verdict of a classifier at transfer 0: leaders with their groups, other words, the bias."""
     reading = read(model, [text])
     (verdict,) = _verdicts(model, reading)
     ragged, parts = reading.texts, reading.parts
@@ -291,7 +293,7 @@ def grouped_explanation(model: "FrozenModel", text: str) -> Explanation:
 
 
 def grouped_tokens(model: "FrozenModel", text: str) -> TokenSet:
-    """Return the strong words of a text as tokens in their places, and one token for all other words at the pole."""
+    """Return the strong words of a text as tokens at their positions, and one token at the pole for all other words."""
     reading = read(model, [text])
     labels = tuple(model.words_[number] for number in reading.texts.words.tolist())
     return _tokens(model, reading, labels, reading.places.of(np.arange(len(labels))))
@@ -300,7 +302,7 @@ def grouped_tokens(model: "FrozenModel", text: str) -> TokenSet:
 def _tokens(
     model: "FrozenModel", reading: _Reading, labels: tuple[str, ...], spans: list[tuple[Span, ...]]
 ) -> TokenSet:
-    """Return the places of the strong words of one text, with a last coordinate that is the pole's alone."""
+    """Return the positions of the strong words of a text; only the pole has a non-zero last coordinate."""
     texts, found = reading.texts, reading.lead
     alone = found.hosts == np.arange(len(labels))
     strong, weak = np.flatnonzero(found.strong & alone), np.flatnonzero(~found.strong)
@@ -333,11 +335,10 @@ def _modified(model: "FrozenModel", reading: _Reading, labels: tuple[str, ...]) 
         return ()
     names, mass = list(model._lookup.units), float(reading.texts.lengths[0]) + model.phantom_
     entries = np.searchsorted(places.indptr, changed, side="right") - 1
+    by = model._lookup.modifiers_of(places, places.first[changed])
     found = []
-    for entry, occurrence in zip(entries.tolist(), changed.tolist(), strict=True):
-        at = int(places.first[occurrence])
-        number = model._lookup.modifier_of(places, at)
-        start, end = places.spans[at].tolist()
+    for entry, occurrence, number in zip(entries.tolist(), changed.tolist(), by.tolist(), strict=True):
+        start, end = places.spans[int(places.first[occurrence])].tolist()
         weight, value = float(places.weights[occurrence]), float(reading.lead.margins[entry])
         found.append(
             Modified(
@@ -381,10 +382,10 @@ def _succession(
     labels: tuple[str, ...],
     spans: list[tuple[Span, ...]],
 ) -> tuple[Departure, ...]:
-    """Return the words whose going lowers the margin of the verdict most, one after the other.
+    """Return the words whose removal lowers the margin of the verdict most, one after the other.
 
-    A word goes with all its occurrences and all n-grams over them, and the text is so much shorter; the margins are
-    exact but for n-grams that would form anew across the gap. Only the words of largest effect alone are tried.
+    A word is removed with all its occurrences and all n-grams over them, and the text becomes shorter; the margins are
+    exact except for n-grams that would form across the gap. Only the words of largest effect are tried.
     """
     texts, places = reading.texts, reading.places
     values = model.values_[texts.words]
@@ -397,7 +398,7 @@ def _succession(
     mark, stamp = np.full(len(places.spans), -1, dtype=np.int64), 0
     occurrences = places.indptr, places.first, places.last, alive
     weights, entry_of = places.weights, np.repeat(np.arange(len(labels)), np.diff(places.indptr))
-    # n-grams go with their words.
+    # n-grams are removed with their words.
     alone = [entry for entry, label in enumerate(labels) if model.ngrams == 1 or " " not in label]
     candidates, taken = np.array(alone, dtype=np.int64), list[Departure]()
     last = np.inf
@@ -411,7 +412,7 @@ def _succession(
         entry = int(candidates[at])
         length -= kernels.take_out(*occurrences, weights, entry, values, sums, mark, stamp)
         gone |= mark == stamp
-        # A modifier that goes, or a word between it and others, changes what these count.
+        # Removing a modifier, or a word between it and other words, changes the weights of these words.
         weights = model._lookup.weights_without(places, gone)
         kept = np.flatnonzero(alive)
         sums = np.bincount(entry_of[kept], weights=weights[kept], minlength=len(labels)) @ values

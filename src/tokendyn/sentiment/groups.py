@@ -1,8 +1,8 @@
-"""Which words of a text lead, and which words each of them leads: the places of words, and layers of hardmax on them.
+"""Leaders and followers among the words of a text: positions of words, and layers of hardmax on them.
 
-At transfer 0 a token is ``z_j = (v_j, e_j)``, a value beside a place. The layers have ``A = diag(0, I)``: leaders are
-found among the places, values stay where they are. So the verdict is the plain sum of values, and the dynamics give
-the groups of its terms.
+At transfer 0 a token is ``z_j = (v_j, e_j)``, a value and a position. The layers have ``A = diag(0, I)``: leaders are
+found among the positions, and values do not move. So the verdict is the plain sum of values, and the dynamics give the
+groups of its terms.
 """
 
 from collections.abc import Sequence
@@ -19,30 +19,30 @@ from tokendyn.dynamics import Layer, RaggedTokens, run_ragged
 from tokendyn.sentiment.values import Sample, Values
 from tokendyn.sentiment.vocabulary import Ragged
 
-#: Weight of the side that a word speaks for, beside 1 for its topic, in its place.
+#: Weight of a word's side in its position, relative to 1 for its topic.
 _SIDE = 2.0
-#: Part of all words below which a word is weakened, for its value depends on which texts are learned from, and the
-#: power of the share of texts without a word that weakens words of nearly every text. Chosen on splits of IMDb, for
-#: leaders that stay in another training and are no stop-words.
+#: Share of all words below which a word is weakened, because its value depends on the choice of training texts, and the
+#: exponent of the share of texts without a word, which weakens words that occur in nearly every text. Chosen on splits
+#: of IMDb, for leaders that recur in another training and are not stop words.
 _SEEN, _SELDOM = 1.0 / 2500.0, 1.5
-#: An n-gram without a strong word leads from so many times the strength on that a word needs: values of n-grams change
-#: more from one training to another than those of words.
+#: An n-gram without a strong word leads if its strength is at least this multiple of the strength that a word needs:
+#: values of n-grams vary more from one training to another than those of words.
 _ALONE = 3.0
-#: A word of more than so many times that strength leads no sooner for it: beyond, another training puts another number.
+#: Strength is capped at this multiple of the least one: beyond it, differences vary from one training to another.
 _ENOUGH = 3.0
-#: Least part of its value in the strength of a word whose n-grams outweigh it.
+#: Least share of its value in the strength of a word whose n-grams outweigh it.
 _LEAST_PART = 1e-6
-#: Words of a text without a strong word lead if they have so much of the largest strength.
+#: Words of a text without a strong word lead if they have this share of the largest strength.
 _NEXT_BEST = 0.5
-#: Spread of two groups by sign.
+#: Spread for two groups by sign.
 _BY_SIGN = 1.0
-#: Texts that the number of leaders is set by, and bounds of the exponent that sets it.
+#: Number of texts used to set the number of leaders, and bounds of the exponent that sets it.
 _LOOKED_AT, _MOST_SPREAD, _HALVINGS = 400, 12.0, 12
 #: Doublings of a chain of followers.
 _DOUBLINGS = 24
-#: Entries of a matrix whose singular vectors are all found.
+#: Number of entries of a matrix up to which all singular vectors are computed.
 _DENSE = 1_000_000
-#: Pairs of classes whose views are kept.
+#: Number of pairs of classes whose views are cached.
 _KEPT_VIEWS = 64
 
 Entries = Int[np.ndarray, " entries"]
@@ -50,26 +50,27 @@ Entries = Int[np.ndarray, " entries"]
 
 @dataclass(frozen=True)
 class View:
-    """The words as they speak for one class against another.
+    """The words as evidence for one class against another.
 
     Attributes
     ----------
     margin
-        Value for the one less that for the other.
+        Value for the first class minus the value for the second.
     strength
-        ``|effect| sqrt(q / (q + 1/2500)) (1 - p)^(3/2)``, p the share of the training texts with the word and q its
-        part of all words (our own): a rare word has another value in another training, a word of nearly all texts tells
-        them apart little. The effect is what an occurrence adds on average, with the n-grams that hold it:
-        ``v_j + sum_k (texts with k / texts with j) v_k``. How a fit divides what "waste of" says among the two words
-        and the pair depends on which texts it saw; the sum does not. If it contradicts the margin, it counts as 0.
+        ``|effect| sqrt(q / (q + 1/2500)) (1 - p)^(3/2)``, where p is the share of the training texts with the word and
+        q is its share of all words (our own): the value of a rare word varies between trainings, and a word in nearly
+        all texts hardly separates them. The effect is the mean contribution of an occurrence, with the n-grams that
+        contain it: ``v_j + sum_k (texts with k / texts with j) v_k``. How a fit divides the effect of "waste of" among
+        the two words and the pair depends on its texts; the sum does not. An effect that contradicts the margin counts
+        as 0.
     strong
-        Which words may lead: those of largest strength that make up the strong share of all words of the training
-        texts.
+        Whether each word may lead: the words of largest strength that make up the strong share of all words of the
+        training texts.
     rank
         Rank of ``(min(strength, 3 least) - least) (texts with the word)`` among strong words, in (0, 1), where least is
-        the smallest strength of a strong word. Of the others, ``strength / least - 1`` or less, in [-1, 0].
+        the smallest strength of a strong word. For other words, ``strength / least - 1`` or less, in [-1, 0].
     host
-        Of an n-gram, its strongest word with a value, which it stands with; else -1.
+        For an n-gram, its strongest word with a value, whose position it shares; else -1.
     """
 
     margin: Float[np.ndarray, " words"]
@@ -81,17 +82,17 @@ class View:
 
 @dataclass(frozen=True, eq=False)
 class Grouping:
-    """Where words stand: ``e_j = exp(spread (rank_j - 1/2)) (2 sign_j, f_j) / |(2 sign_j, f_j)|`` (our own).
+    """Positions of words: ``e_j = exp(spread (rank_j - 1/2)) (2 sign_j, f_j) / |(2 sign_j, f_j)|`` (our own).
 
-    The sign says what a word speaks for, ``f_j`` of length 1 which texts it occurs in, and a word of much evidence is
-    longer, so that it leads. Words that are not strong stand together at a pole orthogonal to all others.
+    The sign is the side of the word, ``f_j`` of length 1 depends on the texts in which it occurs, and a word with
+    strong evidence is longer, so that it leads. All other words share a pole that is orthogonal to the strong words.
 
     Attributes
     ----------
     texts
-        How many texts were learned from.
+        Number of training texts.
     frequencies
-        How many of them hold each word.
+        Number of these texts that contain each word.
     members
         ``(words, n)``: the numbers of the words of an n-gram that have a value, -1 for the others and for words.
     topics
@@ -99,10 +100,10 @@ class Grouping:
     share
         Part of all words of the training texts that may lead.
     spread
-        Sets how many words lead: the larger, the fewer.
+        Sets the number of leaders: the larger the spread, the fewer leaders.
     modifying
-        Which words are modifiers that scale others. They speak through these, and are never strong: "no" stands in a
-        third of all reviews of films.
+        Which words are modifiers that scale others. They act through these, and are never strong: "no" occurs in a
+        third of all film reviews.
     """
 
     texts: int
@@ -116,7 +117,7 @@ class Grouping:
     def view(self, margin: Float[np.ndarray, " words"]) -> View:
         """Return the words with their strength on one margin.
 
-        Words are strong first, then the n-grams that hold no strong word and are clearly stronger.
+        Strong words come first, then the n-grams that contain no strong word and are clearly stronger.
         """
         strength = self._strength(margin)
         single = np.flatnonzero((self.members < 0).all(axis=1))
@@ -130,15 +131,15 @@ class Grouping:
         strong |= (strength >= _ALONE * least) & ((host < 0) | ~strong[host])
         rank = np.minimum(strength / least - 1.0, 0.0)
         chosen = np.flatnonzero(strong)
-        # The least strength is taken off: a frequent word at the edge of the strong ones would else lead in one
-        # training, and in the next not be there.
+        # The least strength is subtracted: otherwise a frequent word at the edge of the strong ones would lead in one
+        # training and be absent in the next.
         evidence = (np.minimum(strength[chosen], _ENOUGH * least) - least) * self.frequencies[chosen]
         rank[chosen[np.lexsort((strength[chosen], evidence))]] = (np.arange(len(chosen)) + 0.5) / max(len(chosen), 1)
         return View(margin=margin, strength=strength, strong=strong, rank=rank, host=host)
 
     def _strength(self, margin: Float[np.ndarray, " words"]) -> Float[np.ndarray, " words"]:
         """Return the strength of each word on one margin."""
-        # One text more than there are: a word of all texts keeps a little strength, for there may be no other.
+        # One text more than there are, so that a word in all texts keeps a little strength: there may be no other word.
         seldom = 1.0 - self.frequencies / (self.texts + 1.0)
         words = np.arange(len(margin))
         sides = np.sign(margin)
@@ -146,7 +147,7 @@ class Grouping:
         return effect * np.sqrt(self.steadiness(words)) * seldom**_SELDOM
 
     def _effect(self, margin: Float[np.ndarray, " words"]) -> Float[np.ndarray, " words"]:
-        """Return what an occurrence of each token adds on average, with the n-grams that hold it."""
+        """Return the mean contribution of an occurrence of each token, with the n-grams that contain it."""
         effect = margin.copy()
         for column in self.members.T:
             of = np.flatnonzero(column >= 0)
@@ -156,7 +157,7 @@ class Grouping:
         return effect
 
     def steadiness(self, words: Entries) -> Float[np.ndarray, " entries"]:
-        """Return ``q / (q + 1/2500)``, near 1 where another training finds much the same; q is the part of all words.
+        """Return ``q / (q + 1/2500)``, near 1 where values vary little between trainings; q is the share of all words.
 
         A word counts once in each text.
         """
@@ -170,11 +171,11 @@ class Grouping:
 
     @cached_property
     def _words(self) -> int:
-        """How many words the training texts have, each once a text."""
+        """Number of words in the training texts; each word counts once in each text."""
         return max(int(self.frequencies[(self.members < 0).all(axis=1)].sum()), 1)
 
     def _hosts(self, strength: Float[np.ndarray, " words"]) -> Int[np.ndarray, " words"]:
-        """Return of each n-gram its strongest word with a value, -1 for none and for single words."""
+        """Return the strongest word with a value of each n-gram, -1 for none and for single words."""
         if not self.members.shape[1]:
             return np.full(len(strength), -1)
         best = np.where(self.members >= 0, strength[self.members], -1.0).argmax(axis=1)
@@ -183,7 +184,7 @@ class Grouping:
     def places(
         self, words: Entries, margin: Float[np.ndarray, " entries"], rank: Float[np.ndarray, " entries"]
     ) -> Float[np.ndarray, "entries dim"]:
-        """Return the places of some words, given margin and rank of each."""
+        """Return the positions of some words from their margins and ranks."""
         topics = self.topics[words]
         places = np.concatenate([_SIDE * np.sign(margin)[:, None], topics], axis=1)
         places /= np.sqrt(_SIDE**2 + np.einsum("wd,wd->w", topics, topics))[:, None]
@@ -191,14 +192,14 @@ class Grouping:
 
 
 class Views:
-    """The views of a classifier: the only one of two classes, or one for each pair of several.
+    """The views of a classifier: one for two classes, one for each pair of more classes.
 
     Parameters
     ----------
     table
         The values, one column for two classes.
     grouping
-        Where the words stand.
+        The positions of the words.
     """
 
     def __init__(self, table: Float[np.ndarray, "words columns"], grouping: Grouping) -> None:
@@ -209,7 +210,7 @@ class Views:
         return Views, (self.table, self.grouping)
 
     def of(self, best: int, second: int) -> View:
-        """Return how words speak for one class against another; of two classes, for the second against the first."""
+        """Return the words as evidence for one class against another; for two classes, second against first."""
         return self._of_pair(best, second) if self.table.shape[1] > 1 else self._of_pair(1, 0)
 
     def _view(self, best: int, second: int) -> View:
@@ -219,20 +220,20 @@ class Views:
 
 @dataclass(frozen=True)
 class Lead:
-    """Who leads whom in many texts.
+    """The leaders of the entries of many texts.
 
     Attributes
     ----------
     margins
-        The value of each entry on the margin that is explained.
+        The value of each entry on the explained margin.
     strong
-        Which entries are among the groups: strong words, and n-grams that hold one.
+        Which entries belong to groups: strong words, and n-grams that contain one.
     hosts
-        Of each entry the one that it stands with, itself if it stands alone.
+        The entry whose position each entry shares, the entry itself if it has its own.
     leaders
-        Of each entry of a group its leader, itself for a leader; -1 for the others.
+        The leader of each entry of a group, the entry itself if it leads; -1 for the others.
     counts
-        How many leaders each text has.
+        Number of leaders of each text.
     """
 
     margins: Float[np.ndarray, " entries"]
@@ -250,16 +251,16 @@ def lead(
     layers: int,
     alpha: float,
 ) -> Lead:
-    """Send the strong words of many texts through the layers, and return who leads whom.
+    """Send the strong words of many texts through the layers, and return their leaders.
 
     Parameters
     ----------
     texts
         The texts.
     views
-        Of the classifier.
+        Views of the classifier.
     best, second
-        The classes whose margin is explained, of each text.
+        The classes between which the margin of each text is explained.
     layers, alpha
         Depth and step parameter.
     """
@@ -268,7 +269,7 @@ def lead(
 
 @dataclass(frozen=True)
 class _Entries:
-    """The words of many texts as they speak in each: attributes of :class:`View` and :class:`Lead`, by entry."""
+    """The words of many texts on their margins: attributes of :class:`View` and :class:`Lead`, by entry."""
 
     rows: Entries
     margins: Float[np.ndarray, " entries"]
@@ -280,7 +281,7 @@ class _Entries:
 def _entries(
     texts: Ragged, views: Views, best: Int[np.ndarray, " texts"], second: Int[np.ndarray, " texts"]
 ) -> _Entries:
-    """Return which words of each text lead or follow, before places are made of them."""
+    """Return which words of each text lead or follow, before their positions are computed."""
     rows = np.repeat(np.arange(len(texts)), np.diff(texts.indptr))
     margins, rank, strength = np.empty(len(rows)), np.empty(len(rows)), np.empty(len(rows))
     strong, host = np.zeros(len(rows), dtype=bool), np.full(len(rows), -1, dtype=np.int64)
@@ -294,7 +295,7 @@ def _entries(
         strong[inside], host[inside] = view.strong[words], view.host[words]
     hosts = _hosts(texts.words, rows, host, len(views.table))
     strong |= _next_best(strength, strong, hosts, rows, len(texts))
-    # An n-gram without a strong word stands alone.
+    # An n-gram without a strong word is alone.
     hosts = np.where(strong[hosts], hosts, np.arange(len(rows)))
     return _Entries(rows=rows, margins=margins, rank=rank, strong=strong, hosts=hosts)
 
@@ -308,7 +309,7 @@ def _led(texts: Ragged, seen: _Entries, grouping: Grouping, layers: int, alpha: 
         places = grouping.places(texts.words[entries], seen.margins[entries], seen.rank[entries])
         sizes = np.bincount(rows[entries], minlength=len(texts))
         offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        # A reversed occurrence is as much of a token as another.
+        # A reversed occurrence is a token like any other.
         masses = np.maximum(np.abs(texts.counts[entries]), np.finfo(np.float64).tiny)
         followed = _last_leaders(places, masses, offsets, layers, alpha)
         leaders[entries] = entries[_ends(followed)]
@@ -330,7 +331,7 @@ def _next_best(
     rows: Entries,
     texts: int,
 ) -> Bool[np.ndarray, " entries"]:
-    """Return the strongest entries of the texts that have no strong one, so that these too have a leader."""
+    """Return the strongest entries of texts without strong entries, so that these texts have a leader too."""
     weak = (np.bincount(rows[strong], minlength=texts) == 0)[rows]
     candidates = np.flatnonzero(weak & (hosts == np.arange(len(rows))) & (strength > 0.0))
     most = np.zeros(texts)
@@ -343,7 +344,7 @@ def _next_best(
 def _hosts(
     words: Int[np.ndarray, " entries"], rows: Entries, host: Entries, vocabulary: int
 ) -> Int[np.ndarray, " entries"]:
-    """Return for each entry the entry of its host in the same text, itself for none; words ascend within a text."""
+    """Return the host of each entry in the same text, the entry itself if there is none; words ascend within a text."""
     hosts = np.arange(len(words))
     hosted = np.flatnonzero(host >= 0)
     if len(hosted):
@@ -361,7 +362,7 @@ def _last_leaders(
     layers: int,
     alpha: float,
 ) -> Int[np.ndarray, " tokens"]:
-    """Return whom each token follows at the last layer, counted over all sets."""
+    """Return the leader of each token at the last layer, numbered over all sets."""
     if not layers:
         return np.arange(len(places))
     sets = RaggedTokens(tokens=places, offsets=offsets)
@@ -372,7 +373,7 @@ def _last_leaders(
 def _ends(followed: Int[np.ndarray, " tokens"]) -> Int[np.ndarray, " tokens"]:
     """Return the leader at the end of each chain of followers; tokens of a chain without one lead themselves."""
     ends = followed
-    # Doubled so often, a chain is longer than any text; a ring of followers never ends.
+    # After this number of doublings a chain is longer than any text; a ring of followers never ends.
     for _ in range(_DOUBLINGS):
         further = ends[ends]
         if np.array_equal(further, ends):
@@ -382,7 +383,7 @@ def _ends(followed: Int[np.ndarray, " tokens"]) -> Int[np.ndarray, " tokens"]:
 
 
 def members_of(words: Sequence[str], ngrams: int) -> Int[np.ndarray, "words longest"]:
-    """Return of each n-gram the numbers of its words, -1 for those that are not there, and for single words."""
+    """Return the word numbers of each n-gram, -1 for words without a value and for single words."""
     number = {word: place for place, word in enumerate(words)}
     members = np.full((len(words), ngrams if ngrams > 1 else 0), -1, dtype=np.int64)
     if ngrams > 1:
@@ -403,31 +404,31 @@ def topics_of(
     share: float,
     dimensions: int,
 ) -> Grouping:
-    """Return the places of words before their spread is set.
+    """Return the positions of words before their spread is set.
 
     ``f_j`` are the right singular vectors of the counts divided by the roots of the length of the text and of the
-    frequency of the word, times the singular values, at length 1; the first is left out, for it is the frequency. Only
-    inner products of places count, so signs and rotations of the vectors do not matter.
+    frequency of the word, times the singular values, scaled to length 1; the first vector, which is the frequency, is
+    left out. Only inner products of positions matter, so signs and rotations of the vectors do not.
 
     Parameters
     ----------
     sample, values
         The texts, and the values of their tokens.
     frequencies
-        How many texts hold each token.
+        Number of texts that contain each token.
     members
         From :func:`members_of`.
     modifying
         Which words scale others.
     share
-        Part of all words that may lead.
+        Share of all words that may lead.
     dimensions
-        Singular vectors; 0 for none.
+        Number of singular vectors; 0 for none.
     """
     words = len(frequencies)
     table = values.table
     reach = np.abs(table[:, 0]) if table.shape[1] == 1 else table.max(axis=1) - table.min(axis=1)
-    # Of several classes, words that speak for any of them against any other: twice the share.
+    # With several classes, words count that are evidence for any class against any other: twice the share.
     wide = share if table.shape[1] == 1 else min(1.0, 2.0 * share)
     topics = np.zeros((words, dimensions))
     grouping = Grouping(
@@ -444,7 +445,7 @@ def topics_of(
         order = np.argsort(-size, kind="stable")[1:]
         found = (size[order, None] * vectors[order]).T
         length = np.linalg.norm(found, axis=1, keepdims=True)
-        # Single precision, as they are kept: a saved classifier has the same places to the bit.
+        # Single precision, as in the saved file: a loaded classifier has bit-identical positions.
         unit = np.divide(found, length, out=np.zeros_like(found), where=length > 0.0).astype(np.float32)
         grouping.topics[chosen, : len(order)] = unit
     return replace(grouping, share=share)
@@ -453,7 +454,7 @@ def topics_of(
 def _largest_singular(
     matrix: sparse.csr_matrix, number: int
 ) -> tuple[Float[np.ndarray, " number"], Float[np.ndarray, "number columns"]]:
-    """Return the largest singular values and their right vectors; of a small matrix all are found, for it is cheap."""
+    """Return the largest singular values and their right vectors; a small matrix gets a full decomposition."""
     if matrix.shape[0] * matrix.shape[1] <= _DENSE:
         _, size, vectors = np.linalg.svd(matrix.toarray(), full_matrices=False)
         return size[:number], vectors[:number]
@@ -467,7 +468,7 @@ def _largest_singular(
 def with_leaders(
     sample: Sample, values: Values, grouping: Grouping, leaders: float, layers: int, alpha: float
 ) -> Grouping:
-    """Return the grouping whose spread gives so many leaders on average, nearly, by bisection on some of the texts."""
+    """Return the grouping whose spread gives about the wanted mean number of leaders, by bisection on some texts."""
     if grouping.by_sign or not layers:
         return grouping  # by sign: the longest place of each side leads, whatever the spread
     sample = sample.rows(np.arange(0, len(sample), max(1, len(sample) // _LOOKED_AT)))
@@ -493,7 +494,7 @@ def with_leaders(
 def best_two(
     scores: Float[np.ndarray, "texts columns"],
 ) -> tuple[Int[np.ndarray, " texts"], Int[np.ndarray, " texts"]]:
-    """Return the two classes of largest score of each text; of one logit, the second class and the first."""
+    """Return the two classes of largest score of each text; with one logit, the second class and the first."""
     if scores.shape[1] == 1:
         return np.ones(len(scores), dtype=np.int64), np.zeros(len(scores), dtype=np.int64)
     best = scores.argmax(axis=1)

@@ -1,6 +1,6 @@
-"""From values to verdict and back: one logit for two classes, one score a class for more.
+"""From values to verdict and back: one logit for two classes, one score for each class otherwise.
 
-Both keep their unknowns in one vector: the values of all words, then the bias or biases.
+Both store their unknowns in one vector: the values of all words, then the bias or biases.
 """
 
 from typing import Protocol, runtime_checkable
@@ -17,7 +17,7 @@ Values = Float[np.ndarray, "words *classes"]
 
 @runtime_checkable
 class Head(Protocol):
-    """What training needs of a head; ``importance`` is the weight of each text, None for 1."""
+    """The interface of a head in training; ``importance`` is the weight of each text, None for 1."""
 
     importance: Vector | None
 
@@ -34,12 +34,12 @@ class Head(Protocol):
         """Return the equivalent unknowns whose contributions are unique."""
 
     def gradient(self, unknowns: Vector, texts: Ragged, shares: Vector, rows: Int[np.ndarray, " rows"]) -> Vector:
-        """Return the gradient of the mean loss over the texts ``rows``, the shares held fixed."""
+        """Return the gradient of the mean loss over the texts ``rows``, with fixed shares."""
 
     def judge(
         self, unknowns: Vector, texts: Ragged, shares: Vector, rows: Int[np.ndarray, " rows"]
     ) -> tuple[np.ndarray, Vector]:
-        """Return which of the texts ``rows`` are right, and the loss of each."""
+        """Return which verdicts on the texts ``rows`` are right, and their losses."""
 
 
 class Logistic:
@@ -60,7 +60,7 @@ class Logistic:
         self.logits, self.slope = np.empty(len(which)), np.empty(len(which))
 
     def start(self, words: int) -> Vector:
-        """Return the unknowns before training: no value, and with weights of texts the bias of no words at all."""
+        """Return the unknowns before training: values 0 and, with weights of texts, the bias of an empty text."""
         unknowns = np.zeros(words + 1)
         if self.importance is not None:
             against, towards = np.bincount(self.positive, weights=self.importance, minlength=2)
@@ -94,7 +94,7 @@ class Logistic:
     def judge(
         self, unknowns: Vector, texts: Ragged, shares: Vector, rows: Int[np.ndarray, " rows"]
     ) -> tuple[np.ndarray, Vector]:
-        """Return which of the texts are right, and the loss of each."""
+        """Return which verdicts are right, and their losses."""
         kernels.logits(texts.indptr, texts.words, shares, unknowns[:-1], self.gain, unknowns[-1], rows, self.logits)
         logits, truth = self.logits[rows], self.positive[rows]
         return (logits > 0) == truth, np.logaddexp(0.0, np.where(truth, -logits, logits))
@@ -103,15 +103,15 @@ class Logistic:
 class Softmax:
     """Several classes: ``score_c = gain sum_j w_j s_jc + b_c``, the loss ``-log softmax`` (our own).
 
-    The values of a word are a vector with one coordinate a class, its poles. Only differences of scores count;
-    the values of each word, and the biases, are kept at sum 0 over the classes, which makes contributions unique.
+    The values of a word are a vector with one coordinate for each class, its poles. Only differences of scores matter;
+    the values of each word, and the biases, sum to 0 over the classes, which makes contributions unique.
 
     Parameters
     ----------
     which
         Class of each text, from 0 on.
     classes
-        How many there are.
+        Number of classes.
     gain, importance
         As in :class:`Logistic`.
     """
@@ -121,14 +121,14 @@ class Softmax:
         self.scores, self.slope = np.empty((len(which), classes)), np.empty((len(which), classes))
 
     def start(self, words: int) -> Vector:
-        """Return the unknowns before training: no value, and with weights of texts the biases of no words at all."""
+        """Return the unknowns before training: values 0 and, with weights of texts, the biases of an empty text."""
         unknowns = np.zeros((words + 1, self.classes))
         if self.importance is not None:
             unknowns[-1] = np.log(np.bincount(self.which, weights=self.importance, minlength=self.classes))
         return self.centred(unknowns.ravel())
 
     def values(self, unknowns: Vector) -> Values:
-        """Return the values of the words, one column a class."""
+        """Return the values of the words, one column for each class."""
         return unknowns.reshape(-1, self.classes)[:-1]
 
     def decoder(self, unknowns: Vector) -> tuple[np.ndarray, float | Vector]:
@@ -158,7 +158,7 @@ class Softmax:
     def judge(
         self, unknowns: Vector, texts: Ragged, shares: Vector, rows: Int[np.ndarray, " rows"]
     ) -> tuple[np.ndarray, Vector]:
-        """Return which of the texts are right, and the loss of each."""
+        """Return which verdicts are right, and their losses."""
         self._score(unknowns, texts, shares, rows)
         scores, truth = self.scores[rows], self.which[rows]
         return scores.argmax(axis=1) == truth, -log_softmax(scores)[np.arange(len(rows)), truth]

@@ -1,4 +1,4 @@
-"""Compiled passes over many texts: their words as stacked tokens, and the linear read-out of their shares.
+"""Compiled passes over many texts: words as stacked tokens, and a linear read-out of their shares.
 
 The layers in between are those of :mod:`tokendyn.dynamics`. Symbols: ``w`` the share of each token in the verdict,
 ``s`` the value of a word. The last token of every text is the neutral pole. Plain Python outside numba: the functions
@@ -9,16 +9,16 @@ import numba
 
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
 
-#: The entry of a token that is no word of its text: the neutral pole.
+#: Entry of a token that is not a word of its text: the neutral pole.
 NO_ENTRY = -1
 
 
 @_compiled
 def stack_tokens(indptr, words, counts, neutral, points, rows, keep, tokens, weights, offsets, entries):
-    """Write the tokens of the texts ``rows``, one text after the other, and return how many there are.
+    """Write the tokens of the texts ``rows``, one text after the other, and return their number.
 
     ``points`` is ``(words + 1, dim)``, its last row the neutral pole. ``keep[q] == 0`` leaves the q-th entry out.
-    ``entries`` receives the entry that each token stands for, ``offsets`` where each text ends.
+    ``entries`` receives the entry that each token stands for, ``offsets`` the end of each text.
     """
     n, dim = 0, points.shape[1]
     pole = len(points) - 1
@@ -41,7 +41,7 @@ def stack_tokens(indptr, words, counts, neutral, points, rows, keep, tokens, wei
 
 @_compiled
 def read_back(indptr, rows, offsets, entries, token_shares, self_led, share, led, leads):
-    """Write share and leadership of the entries of the texts ``rows``, 0 where one was left out; count the leaders."""
+    """Write share and leadership of the entries of the texts ``rows``, 0 for entries left out; count the leaders."""
     for t in range(len(rows)):
         r = rows[t]
         share[indptr[r] : indptr[r + 1]] = 0.0

@@ -1,4 +1,4 @@
-"""From texts and what they mean to the values and the places of words, without chance."""
+"""From texts and targets to the values and positions of words, without random choices."""
 
 import math
 import warnings
@@ -19,25 +19,25 @@ from tokendyn.sentiment.tokens import TokenRule
 from tokendyn.sentiment.values import Prior, Sample, Values, fit_values, prior_scale
 from tokendyn.sentiment.vocabulary import CountedTexts, count_words
 
-#: What an error on a crop costs, beside 1 on a text.
+#: Cost of an error on a crop, relative to 1 on a text.
 _CROP_IMPORTANCE = 0.1
-#: Tokens of one text are learned from, up to so many texts; above it, those of two.
+#: Up to this number of texts a token must occur in one text, above it in two texts.
 _FEW_TEXTS = 1_000
-#: Least part of all words that may lead, where it is not given.
+#: Least share of all words that may lead, if it is not given.
 _LEAST_SHARE = 0.05
-#: Iterations of the fits that the modifiers are learned beside.
+#: Iterations of the fits together with which the modifiers are learned.
 _ROUGH_ITERATIONS = 80
-#: A negator that leaves less than half of what words say may as well reverse half of it. On a development split of IMDb
-#: held-out losses of -1, -1.25 and -1.5 are the same, all less than that of the -.75 that is learned beside values of
-#: texts without modifiers, while of 32 negated statements 11, 20 and 24 are right.
+#: A negator that leaves less than half of the words' effect may as well reverse half of it. On a development split of
+#: IMDb held-out losses for -1, -1.25 and -1.5 are equal, and all below the loss for -0.75, which is learned with values
+#: from texts without modifiers, while of 32 negated statements 11, 20 and 24 are right.
 _WEAKENS, _REVERSES = -0.5, -1.5
-#: Numbers that the fit may hold at once: values times classes.
+#: Largest size of a fit: number of values times number of classes.
 _MOST_UNKNOWNS = 4_000_000
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What is given to a fit; the attributes are parameters of :class:`tokendyn.sentiment.LeaderClassifier`."""
+    """Settings of a fit; the attributes are parameters of :class:`tokendyn.sentiment.LeaderClassifier`."""
 
     rule: TokenRule
     active_words: int
@@ -65,7 +65,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Learned:
-    """What a fit found.
+    """The results of a fit.
 
     Attributes
     ----------
@@ -74,15 +74,15 @@ class Learned:
     values
         Their values, the biases and the phantom mass.
     grouping
-        Where they stand.
+        Their positions and strengths.
     prior
         The settings of the fit.
     modifiers
-        How far negators, contrasts and intensifiers scale the words that follow them.
+        Factors by which negators, contrasts and intensifiers scale the words that follow them.
     doubt
         The least chance of an error: see :func:`tokendyn.sentiment.doubt.floors`.
     record
-        Which settings were tried with which held-out loss, and how many tokens and crops there were.
+        The settings tried with their held-out losses, and the numbers of tokens and crops.
     """
 
     words: tuple[str, ...]
@@ -103,7 +103,7 @@ def learn(
     *,
     deadline: float = math.inf,
 ) -> Learned:
-    """Learn the values of words, and find their places.
+    """Learn the values of words, and compute their positions.
 
     Parameters
     ----------
@@ -112,17 +112,17 @@ def learn(
     targets, importance
         As in :class:`tokendyn.sentiment.values.Sample`.
     settings
-        The settings; those of the prior that are None are chosen by held-out losses, then all texts are learned from.
+        The settings; settings of the prior that are None are chosen by held-out losses. The last fit is on all texts.
     progress
-        Called with what is done next; what it raises ends the fit.
+        Called with a description of the next step; an exception raised there ends the fit.
     deadline
-        When no further setting is tried, by :func:`time.monotonic`.
+        Time after which no further setting is tried, on the clock of :func:`time.monotonic`.
     """
     progress("counting words")
     counted = count_words(texts, settings.rule, crops=True)
     tokens, sample, crops = _samples(counted, targets, importance)
     led = _led(counted, tokens)
-    # By the text itself, so that neither chance nor the order of the texts matters.
+    # A hash of the text itself, so that neither chance nor the order of the texts matters.
     keys = np.array([zlib.crc32(text.encode("utf-8", "surrogatepass")) for text in texts])
     choice = choose_prior(
         sample, crops, counted.parents, keys, fixed=settings.fixed(), progress=progress, deadline=deadline
@@ -148,7 +148,7 @@ def learn(
     whole = fit_values(
         sample if crops is None else join([sample, crops]), scale, choice.prior, progress=_tell(progress)
     )
-    # The weakest tokens go without a second fit: their values are small, and the losses stay the same.
+    # The second fit leaves out the weakest tokens: their values are small, and the losses stay the same.
     evidence = np.linalg.norm(whole.table, axis=1) * np.sqrt(frequencies)
     active = np.sort(np.argsort(-evidence, kind="stable")[: settings.active_words])
     active = active[evidence[active] > 0.0] if evidence.any() else active
@@ -193,7 +193,7 @@ def learn(
 
 
 def _led(counted: CountedTexts, tokens: Int[np.ndarray, " tokens"]) -> list[sparse.csr_matrix]:
-    """Return how many occurrences of each token follow a modifier, by way of following; nothing where none does."""
+    """Return how many occurrences of each token follow a modifier, for each way of following; nothing if none does."""
     if not any(len(rows) for rows, _, _ in counted.led):
         return []
     shape = (len(counted), len(counted.names))
@@ -204,10 +204,10 @@ def _led(counted: CountedTexts, tokens: Int[np.ndarray, " tokens"]) -> list[spar
 
 
 def _modifiers(halves: Sequence["_Half"]) -> Modifiers:
-    """Return how far modifiers scale their followers: either half of the texts by values of the other.
+    """Return the factors of modifiers, fitted to each half of the texts with values from the other half.
 
-    Values that were learned without modifiers hold some of what these do. So a reversing negator is tried beside the
-    number that is learned, with values learned anew, and kept if held-out texts are no less likely.
+    Values that were learned without modifiers contain some of their effect. So a reversing negator is compared with the
+    learned factor, with values learned anew, and kept if held-out texts are no less likely.
     """
     modifiers = fit_modifiers([part for half in halves for part in half.held()])
     reversing = replace(modifiers, negator=_REVERSES)
@@ -217,7 +217,7 @@ def _modifiers(halves: Sequence["_Half"]) -> Modifiers:
 
 
 class _Half:
-    """Half of the texts with values that the other half teaches, to learn and to judge modifiers and doubt by."""
+    """Half of the texts with values from the other half, to learn and evaluate modifiers and doubt."""
 
     def __init__(
         self,
@@ -242,22 +242,22 @@ class _Half:
         self.fits: dict[Modifiers, Values] = {}
 
     def held(self) -> list[tuple[Sample, list[sparse.csr_matrix], Values]]:
-        """Return texts that the values do not know, what follows modifiers in them, and the values."""
+        """Return held-out texts, the followers of modifiers in them, and the values."""
         return [(part, led, self._values(Modifiers())) for part, led in self.parts]
 
     def judged(self, modifiers: Modifiers) -> list[tuple[Sample, Values]]:
-        """Return these texts as modifiers scale them, and values that were learned with the modifiers."""
+        """Return these texts scaled by modifiers, and values learned with the modifiers."""
         values = self._values(modifiers)
         return [(scaled(part, led, modifiers), values) for part, led in self.parts]
 
     def loss(self, modifiers: Modifiers) -> float:
-        """Return the mean log-loss of these texts by values that were learned with modifiers."""
+        """Return the mean log-loss of these texts under values learned with modifiers."""
         judged = self.judged(modifiers)
         losses = np.concatenate([values.losses(part) for part, values in judged])
         return float(np.average(losses, weights=np.concatenate([part.importance for part, _ in judged])))
 
     def _values(self, modifiers: Modifiers) -> Values:
-        """Return values of the other half, from those without modifiers on; each is learned once."""
+        """Return values of the other half, started from those without modifiers; each fit is done once."""
         if modifiers not in self.fits:
             start = None if modifiers.idle else self._values(Modifiers())
             learned = join([scaled(part, led, modifiers) for part, led in self.learned])
@@ -275,7 +275,7 @@ def _tell(progress: Callable[[str], None]) -> Callable[[int], None]:
 def _samples(
     counted: CountedTexts, targets: Float[np.ndarray, "texts columns"], importance: Float[np.ndarray, " texts"]
 ) -> tuple[Int[np.ndarray, " tokens"], Sample, Sample | None]:
-    """Return which tokens can be learned from, the texts and their crops (None for none)."""
+    """Return which tokens can be learned, the texts and their crops (None for none)."""
     texts = len(targets)
     entries = int(counted.indptr[texts])
     frequency = np.bincount(counted.words[:entries], minlength=len(counted.names))
@@ -283,8 +283,8 @@ def _samples(
     most = _MOST_UNKNOWNS // targets.shape[1]
     if len(tokens) > most:
         warnings.warn(
-            f"{len(tokens)} tokens with {targets.shape[1]} classes are more than are learned at once; "
-            f"the {most} of most texts are kept",
+            f"{len(tokens)} tokens with {targets.shape[1]} classes exceed the size of a fit; "
+            f"the {most} tokens in most texts are kept",
             UserWarning,
             stacklevel=5,
         )

@@ -1,4 +1,4 @@
-"""New texts over a known vocabulary: only its words and n-grams are looked up."""
+"""New texts over a fixed vocabulary: only its words and n-grams are looked up."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,22 +22,22 @@ Ints = Int[np.ndarray, " _"]
 
 @dataclass(frozen=True)
 class Places:
-    """Where the entries of a :class:`Ragged` stand in their texts.
+    """The positions of the entries of a :class:`Ragged` in their texts.
 
     Attributes
     ----------
     indptr
         Entry e has the occurrences ``indptr[e]`` to ``indptr[e + 1]``.
     first, last
-        Of each occurrence, the index of its first and its last word in ``spans``.
+        For each occurrence, the index of its first and its last word in ``spans``.
     unknown
-        First and last word of all tokens that are no entries, and their text.
+        First and last word of all tokens that are not entries, and their text.
     spans
-        Character places of all words of all texts.
+        Character positions of all words of all texts.
     units
         The words themselves, by the numbers of the lookup; -1 ends a sentence, and each text.
     weights
-        What each occurrence counts: 1, or what a modifier before it makes of that.
+        Weight of each occurrence: 1, or the weight that its modifier gives.
     """
 
     indptr: Int[np.ndarray, " entries_and_one"]
@@ -49,7 +49,7 @@ class Places:
     weights: Float[np.ndarray, " occurrences"]
 
     def of(self, entries: Ints) -> list[tuple[Span, ...]]:
-        """Return the character places of each of some entries in its text."""
+        """Return the character positions of some entries in their texts."""
         counts = self.indptr[entries + 1] - self.indptr[entries]
         bounds = np.concatenate([[0], np.cumsum(counts)])
         chosen = np.repeat(self.indptr[entries] - bounds[:-1], counts) + np.arange(bounds[-1])
@@ -57,13 +57,13 @@ class Places:
         return [tuple(spans[a:b]) for a, b in pairwise(bounds.tolist())]
 
     def of_unknown(self, row: int) -> tuple[Span, ...]:
-        """Return the character places of the tokens of a text that are no entries, by place and length."""
+        """Return the character positions of the tokens of a text that are not entries, by position and length."""
         first, last, _ = self.unknown[self.unknown[:, 2] == row].T
         order = np.lexsort((last, first))
         return tuple(self._between(first[order], last[order]))
 
     def _between(self, first: Ints, last: Ints) -> list[Span]:
-        """Return the character places from first to last words."""
+        """Return the character positions from first to last words."""
         return list(zip(self.spans[first, 0].tolist(), self.spans[last, 1].tolist(), strict=True))
 
 
@@ -77,9 +77,9 @@ class Lookup:
     rule
         How texts become tokens.
     modifiers
-        How far negators, contrasts and intensifiers scale the words that follow them.
+        Factors by which negators, contrasts and intensifiers scale the words that follow them.
     spelling
-        What misspelt words stand for; None to leave unknown words unknown.
+        Known words for misspelt ones; None to leave unknown words unknown.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class Lookup:
         self.whole = [_table(level, len(run)) for level, run in zip(whole[1:], runs, strict=True)]
 
     def _unit(self, word: str) -> int:
-        """Return the number of a single word, which may be a part of n-grams only."""
+        """Return the number of a single word, which may occur only in n-grams."""
         return self.units.setdefault(word, len(self.units))
 
     def encode(self, texts: Sequence[str]) -> Ragged:
@@ -124,7 +124,7 @@ class Lookup:
         return self._read(texts, spans=False)[0]
 
     def encode_with_places(self, texts: Sequence[str]) -> tuple[Ragged, Places]:
-        """Return new texts over the vocabulary, and where each entry stands in its text."""
+        """Return new texts over the vocabulary, and the position of each entry in its text."""
         ragged, places = self._read(texts, spans=True)
         assert places is not None
         return ragged, places
@@ -170,35 +170,35 @@ class Lookup:
     def taken_out(
         self, places: Places, occurrences: Ints, owners: Ints
     ) -> tuple[Ints, Ints, Float[np.ndarray, " _"], Ints]:
-        """Return which tokens texts lose and gain, each with its sign, when occurrences are taken out of them.
+        """Return the tokens that texts lose and gain, with signs, when occurrences are removed from them.
 
-        Tokens over a gap are gained: without "very", "not very good" has "not good".
+        Tokens across a gap are gained: without "very", "not very good" contains "not good".
 
         Parameters
         ----------
         places
-            Of texts that were read.
+            Positions in the encoded texts.
         occurrences, owners
-            Numbers of occurrences there, and for each the number of the removal that it is part of: all of one removal
-            go together, out of one text. Removals ascend, and so do the words in each.
+            Numbers of occurrences there, and for each the number of the removal that it belongs to: a removal takes all
+            its occurrences out of one text together. Removals ascend, and so do the words in each.
 
         Returns
         -------
         which
-            For each token, which removal it is about.
+            For each token, the number of its removal.
         tokens, signs
-            The tokens, and what each counts: above 0 for one that goes, below 0 for one that comes.
+            The tokens and their weights: positive for a lost token, negative for a gained one.
         gone
-            For each word that goes, which removal it is about.
+            For each removed word, the number of its removal.
         """
         first, last = places.first[occurrences], places.last[occurrences]
         low, high = self._around(places, first)[0], self._around(places, last)[1]
-        # No token feels gaps of two windows that lie apart; nearer ones are one window, or their gaps would not add up.
+        # Windows that lie apart affect no common token. Nearer windows are merged, or their gaps would not add up.
         new = np.ones(len(first), dtype=bool)
         new[1:] = (owners[1:] != owners[:-1]) | (low[1:] > high[:-1])
         opening, closing, window = np.flatnonzero(new), np.flatnonzero(np.append(new, True)[1:]), np.cumsum(new) - 1
         low, high = low[opening], high[closing]
-        # One place more for each: -1 keeps them apart.
+        # One more position for each: -1 separates them.
         sizes = high - low + 2
         bounds = np.cumsum(sizes)
         starts, of = bounds - sizes, np.repeat(np.arange(len(sizes)), sizes)
@@ -218,9 +218,9 @@ class Lookup:
         return which, tokens, signs, removal[~stays]
 
     def _around(self, places: Places, at: Ints) -> tuple[Ints, Ints]:
-        """Return the first and the last place whose words may matter to each of some words.
+        """Return the first and the last position whose words may affect each of some words.
 
-        With modifiers or negated words that is their sentence with the mark behind it, else what n-grams span.
+        With modifiers or negated words these bound their sentence with its final mark, else the span of n-grams.
         """
         ends = np.flatnonzero(places.units < 0)
         number = np.searchsorted(ends, at)
@@ -229,21 +229,19 @@ class Lookup:
             return low, high
         return np.maximum(low, at - self.rule.ngrams + 1), np.minimum(high, at + self.rule.ngrams - 1)
 
-    def modifier_of(self, places: Places, at: int) -> int:
-        """Return the number of the modifier that a word follows."""
-        low, high = (int(bound[0]) for bound in self._around(places, np.array([at])))
-        around = places.units[low : high + 1]
-        return int(around[followers(around, self.roles)[1][at - low]])
+    def modifiers_of(self, places: Places, at: Ints) -> Ints:
+        """Return the numbers of the modifiers that some words follow."""
+        return places.units[followers(places.units, self.roles)[1][at]]
 
     def weights_without(self, places: Places, gone: Bool[np.ndarray, " units"]) -> Float[np.ndarray, " occurrences"]:
-        """Return what each occurrence counts when some words are gone; those of occurrences over such words are idle.
+        """Return the weight of each occurrence without some words; for occurrences over these words it is not used.
 
         Parameters
         ----------
         places
-            Of texts that were read.
+            Positions in the encoded texts.
         gone
-            Which of their words are gone.
+            Whether each of their words is removed.
         """
         if self.modifiers.idle:
             return places.weights
@@ -252,7 +250,7 @@ class Lookup:
         return np.where(places.first == places.last, weights[places.first], 1.0)
 
     def _weights(self, words: Ints, first: Ints, length: Ints) -> Float[np.ndarray, " _"]:
-        """Return what each token of a run of words counts: a single word what a modifier before it says, else 1."""
+        """Return the weight of each token of a run of words: for a single word that of its modifier, else 1."""
         if self.modifiers.idle:
             return np.ones(len(first))
         weights = self.modifiers.weights(words, self.roles)
@@ -267,20 +265,20 @@ class Lookup:
         )  # fmt: skip
 
     def _lexicon(self) -> Lexicon:
-        """Return a lexicon of the known words that remembers written forms, boundedly many."""
+        """Return a lexicon of the known words with a bounded cache of written forms."""
         if len(self._forms) > _MOST_FORMS:
             self._forms = _Known(self.units, self.spelling)
         return self._forms
 
     def _find(self, words: Ints) -> tuple[Ints, Ints, Ints]:
-        """Return all tokens of a run of words: number (-1 of one that is not known), first word, length in words."""
+        """Return all tokens of a run of words: number (-1 if unknown), first word, length in words."""
         single = np.append(self.words, -1)[words]
         if self.rule.negation:
             after = negated(words, self.negator)
             single = np.where(after, np.append(self.turned, -1)[words], single)
         complete = words >= 0
         starts, levels, runs = [np.flatnonzero(complete)], [single], words
-        # Runs grow by one word a round; -1 marks a run that no n-gram of the vocabulary begins with.
+        # Runs grow by one word in each round; -1 marks a run that begins no n-gram of the vocabulary.
         for (keys, names), whole in zip(self.runs, self.whole, strict=True):
             following = words[len(levels) :]
             complete = complete[: len(following)] & (following >= 0)
@@ -293,7 +291,7 @@ class Lookup:
 
 
 class _Known(Lexicon):
-    """A fixed lexicon that still tells negators from other unknown words, and what misspelt ones stand for."""
+    """A fixed lexicon that separates negators from other unknown words, and corrects misspelt ones."""
 
     def __init__(self, known: dict[str, int], spelling: Spelling | None) -> None:
         super().__init__(known)
@@ -315,25 +313,25 @@ def _table(numbers: dict[int, int], size: int) -> Ints:
 
 
 def _sorted_runs(runs: dict[tuple[int, int], int], words: int) -> tuple[Ints, Ints]:
-    """Return the keys ``run words + word``, ascending, and the longer run that each stands for."""
+    """Return the keys ``run words + word``, ascending, and the longer run for each."""
     keys = np.array([run * words + word for run, word in runs], dtype=np.int64)
     order = np.argsort(keys, kind="stable")
     return keys[order], np.array(list(runs.values()), dtype=np.int64)[order]
 
 
 def _sorted_by(rows: Ints, numbers: Ints, size: int) -> Ints:
-    """Return the order by row, then by number below ``size``; equal ones stay in order."""
+    """Return the order by row, then by number below ``size``; equal numbers stay in order."""
     count = len(rows)
     if not count or (int(rows.max()) + 1) * size * count > np.iinfo(np.int64).max:
         return np.lexsort((numbers, rows))
-    # Keys that hold their own place are all different, and sorting them is several times faster than a stable order.
+    # Keys that contain their own index are all different; sorting them is several times faster than a stable sort.
     keys = (rows * size + numbers) * count + np.arange(count)
     keys.sort()
     return keys % count
 
 
 def _follow(runs: Ints, following: Ints, keys: Ints, names: Ints, words: int) -> Ints:
-    """Return which known run each one word longer is, -1 for none."""
+    """Return the known run for each extension by one word, -1 for none."""
     longer = np.full(len(following), -1, dtype=np.int64)
     if not len(keys):
         return longer

@@ -29,7 +29,7 @@ _WORDS = 15
 
 
 def saved_model_report(folder: Path, pictures: Path) -> Report:
-    """Return the page of a saved classifier: what it reached, how its training went, its strongest words."""
+    """Return the page of a saved classifier: its accuracy, its training, its strongest words."""
     classifier = load(folder)
     record = read_json(folder / "model.json", schema=SCHEMA, version=SCHEMA_VERSION)
     training, measured = record["training"], record.get("measured", {})
@@ -46,12 +46,12 @@ def saved_model_report(folder: Path, pictures: Path) -> Report:
         numbers |= {
             "held-out accuracy": percent(measured["test_accuracy"]),
             "held-out texts": measured["test_texts"],
-            "leaders a text": f"{measured['mean_leaders']:.1f}",
+            "leaders in a text": f"{measured['mean_leaders']:.1f}",
         }
     if "fidelity" in training:
         close = training["fidelity"]
         numbers |= {
-            "same verdict as the model distilled": percent(close["same_verdict"]),
+            "same verdict as the distilled model": percent(close["same_verdict"]),
             "texts held out": close["texts"],
             "divergence, nats": f"{close['divergence']:.3g}",
             "calibration error": f"{close['calibration_error']:.3g}",
@@ -80,34 +80,37 @@ def saved_model_report(folder: Path, pictures: Path) -> Report:
 
 
 def _summary(training: Mapping[str, Any], measured: Mapping[str, Any]) -> str:
-    """Return what a training came to in two sentences."""
+    """Return the result of a training in two sentences."""
     learned = f"A classifier that learned from {counted(training['texts'], 'text')}."
     if "fidelity" in training:
         close = training["fidelity"]
         return (
-            f"{learned} Of {counted(close['texts'], 'text')} that were held out, {percent(close['same_verdict'])} have "
-            "the verdict of the model that was distilled."
+            f"{learned} Of {counted(close['texts'], 'held-out text')}, {percent(close['same_verdict'])} have "
+            "the verdict of the distilled model."
         )
     if "test_accuracy" not in measured:
-        return f"{learned} No texts were held out, so that nothing is known of its accuracy on others."
+        return f"{learned} No texts were held out, so its accuracy on new texts is unknown."
     return (
-        f"{learned} Of {counted(measured['test_texts'], 'text')} that were held out it labels "
-        f"{percent(measured['test_accuracy'])} right, with {measured['mean_leaders']:.1f} leaders a text on average."
+        f"{learned} Of {counted(measured['test_texts'], 'held-out text')} it labels "
+        f"{percent(measured['test_accuracy'])} right, with {measured['mean_leaders']:.1f} leaders in a text on average."
     )
 
 
 def _reached(training: Mapping[str, Any]) -> dict[str, object]:
-    """Return what a training came to: its best epoch, or its chosen settings."""
+    """Return the result of a training: its best epoch, or its chosen settings."""
     if "best" in training:
         return {"validation accuracy": percent(training["best"]["validation_accuracy"])}
     names = ("phantom", "floor", "marginal", "prior_strength")
     chosen = {name: training[name] for name in names if name in training}
     loss = next((row["loss"] for row in training["tried"] if all(row[name] == chosen[name] for name in chosen)), None)
-    return {"phantom words": chosen["phantom"], "held-out log-loss": "–" if loss is None else f"{loss:.3f}"}
+    doubt = (
+        {"chance of an error that a very short text keeps": f"{training['doubt']:.1%}"} if "doubt" in training else {}
+    )
+    return {"phantom words": chosen["phantom"], "held-out log-loss": "–" if loss is None else f"{loss:.3f}", **doubt}
 
 
 def _scaled(classifier: LeaderClassifier) -> dict[str, object]:
-    """Return what a word counts behind a negator, beside a contrast, and behind an intensifier."""
+    """Return the weight of a word behind a negator, beside a contrast, and behind an intensifier."""
     if classifier.transfer != 0 or classifier.modifiers_.idle:
         return {}
     of = classifier.modifiers_
@@ -119,13 +122,13 @@ def _scaled(classifier: LeaderClassifier) -> dict[str, object]:
 
 
 def _settings_table(training: Mapping[str, Any]) -> Table:
-    """Return the settings that were tried, with their losses on texts held out."""
+    """Return the settings that were tried, with their losses on held-out texts."""
     rows = [{name.replace("_", " "): value for name, value in row.items()} for row in training["tried"]]
-    return Table(rows, "Settings that were tried", note="Log-loss on texts that a fit did not see.")
+    return Table(rows, "Settings tried", note="Log-loss on texts that a fit did not see.")
 
 
 def _training_picture(training: Mapping[str, Any]) -> Picture:
-    """Return how the training of the published model went."""
+    """Return the curves of the training of the published model."""
     return Picture(
         training_figure(training["epochs"]),
         "Loss and accuracy on the validation texts over the epochs",
@@ -135,7 +138,7 @@ def _training_picture(training: Mapping[str, Any]) -> Picture:
 
 
 def _words_picture(classifier: LeaderClassifier) -> Picture:
-    """Return the words that weigh most in all texts together, each beside the class that it speaks for."""
+    """Return the words with the largest weight in all texts together, each with the class that it supports."""
     values = classifier.values_
     strength = np.abs(values).max(axis=1) * np.sqrt(classifier.grouping_.frequencies)
     order = np.argsort(-strength, kind="stable")[:_WORDS]
@@ -159,7 +162,7 @@ def _words_picture(classifier: LeaderClassifier) -> Picture:
 def strongest_words(classifier: LeaderClassifier) -> list[dict[str, object]]:
     """Return the words of the largest value for each of two classes, strongest first."""
     values, what = classifier._gain * classifier.values_[:, 0], "value"
-    if classifier.transfer == 0:  # a rare word may have a large value that no text shows
+    if classifier.transfer == 0:  # a rare word may have a large value without effect on the texts
         values, what = classifier.values_[:, 0] * np.sqrt(classifier.grouping_.frequencies), "evidence"
     order = np.argsort(values, kind="stable")
     low, high = map(str, classifier.classes_)
@@ -191,7 +194,7 @@ def training_figure(epochs: list[dict[str, Any]]) -> Figure:
 
 
 def explanation_report(record: Mapping[str, Any]) -> Report:
-    """Return the page of what ``tokendyn sentiment explain --json`` wrote: verdict, leaders, contributions."""
+    """Return the page of the file from ``tokendyn sentiment explain --json``: verdict, leaders, contributions."""
     leaders = [
         {name: row[name] for name in ("word", "own", "contribution", "followers", "mass", "value") if name in row}
         for row in record["leaders"]

@@ -1,7 +1,7 @@
-"""How far modifiers scale the words that follow them, learned on texts that the values do not know.
+"""The factors of modifiers, learned on texts that the values were not fitted to.
 
-Where values are fitted, words explain more of a text than they do of a new one, so that any further multiple of them
-would come out wrong: of reviews of films, even the sign.
+On the texts of its fit, a word explains more than it does in a new text, so any further factor for it would be wrong:
+for film reviews, even in sign.
 """
 
 from collections.abc import Sequence
@@ -15,23 +15,23 @@ from scipy.optimize import minimize
 from tokendyn.sentiment.modifiers import Modifiers
 from tokendyn.sentiment.values import Sample, Values, losses_and_slopes
 
-#: Standard deviation that the numbers have before texts are seen.
+#: Prior standard deviation of the factors.
 _SPREAD = 1.0
-#: The least and the largest of them; an intensifier weakens nothing, and only a negator may reverse.
+#: Bounds of the factors: an intensifier never weakens, and only a negator may reverse.
 _LEAST, _MOST = np.array([-0.9, 0.0, -0.9, -0.9]), 3.0
 
 
 def scaled(sample: Sample, led: Sequence[sparse.csr_matrix], modifiers: Modifiers) -> Sample:
-    """Return texts in which occurrences that follow a modifier weigh accordingly.
+    """Return texts in which occurrences that follow a modifier are weighted.
 
     Parameters
     ----------
     sample
         The texts.
     led
-        (texts, tokens) each: how many occurrences of a token follow a modifier, by the fields of ``modifiers``.
+        (texts, tokens) each: number of occurrences of a token that follow a modifier, for each field of ``modifiers``.
     modifiers
-        By how much they are scaled.
+        The factors.
     """
     if modifiers.idle:
         return sample
@@ -44,15 +44,16 @@ def scaled(sample: Sample, led: Sequence[sparse.csr_matrix], modifiers: Modifier
 def fit_modifiers(
     held: Sequence[tuple[Sample, Sequence[sparse.csr_matrix], Values]],
 ) -> Modifiers:
-    """Return how far modifiers scale their followers, by texts that values were not learned from.
+    """Return the factors of modifiers, fitted to texts that the values were not learned from.
 
-    Minimises ``sum_t c_t loss_t + sum_k w_k^2 / (2 spread^2)`` over w with ``scores = b + w_0 S + sum_k w_k S_k``: S
-    what all words of a text add, S_k what those do that follow in way k. ``g = w_k / w_0``.
+    Minimises ``sum_t c_t loss_t + sum_k w_k^2 / (2 spread^2)`` over w with ``scores = b + w_0 S + sum_k w_k S_k``,
+    where S is the contribution of all words of a text, and S_k that of the words that follow in way k. ``g = w_k /
+    w_0``.
 
     Parameters
     ----------
     held
-        Texts, the matrices of :func:`scaled`, and values that were learned from other texts.
+        Texts, the matrices of :func:`scaled`, and values learned from other texts.
     """
     parts, targets, importance, biases = [], [], [], []
     for sample, led, values in held:

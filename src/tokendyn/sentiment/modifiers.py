@@ -1,11 +1,11 @@
-"""Attention that decides: negators, contrasts and intensifiers lead the words next to them and scale what these add.
+"""Attention that decides: negators, contrasts and intensifiers lead the words beside them and scale their effect.
 
 A word behind a negator (at most four words, in the same sentence, up to a contrast), before or behind a contrast such
 as "but" (in the same sentence, up to the next contrast), or right behind an intensifier follows it for one layer, whose
 value matrix moves the value of the follower by a multiple of its own: ``v_j -> (1 + g) v_j``, one ``g`` for each of the
 four kinds. So an occurrence weighs ``1 + g`` in the verdict, which stays an exact sum. A word follows one modifier: a
 negator first, then a contrast, then an intensifier ("not very good" is "not good"). A negator behind a negator follows
-it too, and leads nobody: two negations cancel.
+it too, and leads no word: two negations cancel.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,14 +21,14 @@ INTENSIFIERS = frozenset(
     {"very", "really", "extremely", "so", "absolutely", "truly", "incredibly", "totally", "completely", "utterly",
      "highly", "thoroughly"}
 )  # fmt: skip
-#: Words behind which comes what is meant.
+#: Words before the main statement of a sentence.
 CONTRASTS = frozenset({"but", "however", "yet"})
-#: Words behind a negator, and behind an intensifier, that follow it. Of 1 to 4 words and the whole sentence, four gave
-#: the best suite for negators on the development splits of IMDb; more distant words of a sentence are mostly not meant.
-#: A contrast has no such bound: where it ended after four words, "this" taken out of "but this is a warm, brilliant
-#: film" brought "brilliant" within reach, and a word that says nothing had a large number of its own.
+#: Number of words behind a negator, and behind an intensifier, that follow it. Among 1 to 4 words and the whole
+#: sentence, four words gave the best suite for negators on the development splits of IMDb; more distant words of a
+#: sentence are mostly not negated. A contrast has no such bound: with a bound of four words, removing "this" from "but
+#: this is a warm, brilliant film" moved "brilliant" within reach, and a word without meaning had a large effect.
 NEGATOR_REACH, INTENSIFIER_REACH = 4, 1
-#: What a word is to others.
+#: Roles of words.
 _NEGATOR, _CONTRAST, _INTENSIFIER = 1, 2, 3
 #: Ways of following, in the order of the fields of Modifiers from 1 on; 0 is none.
 _NEGATED, _INTENSIFIED, _BEFORE, _AFTER = 1, 2, 3, 4
@@ -38,7 +38,7 @@ Units = Int[np.ndarray, " units"]
 
 @dataclass(frozen=True)
 class Modifiers:
-    """By how much modifiers scale the words that follow them: the weight is ``1 + g``.
+    """The factors g of modifiers: a word that follows one has the weight ``1 + g``.
 
     Attributes
     ----------
@@ -78,12 +78,12 @@ class Modifiers:
         return weights[followers(numbers, roles)[0]]
 
 
-#: How many ways of following there are.
+#: Number of ways of following.
 WAYS = len(astuple(Modifiers()))
 
 
 def roles_of(words: Iterable[str]) -> Int[np.ndarray, " words"]:
-    """Return of each word whether it is a negator (1), a contrast (2), an intensifier (3) or none (0)."""
+    """Return the role of each word: negator (1), contrast (2), intensifier (3) or none (0)."""
     return np.fromiter(map(_role, words), dtype=np.int8)
 
 
@@ -96,7 +96,7 @@ def _role(word: str) -> int:
 def followers(
     numbers: Units, roles: Int[np.ndarray, " words"]
 ) -> tuple[Int[np.ndarray, " units"], Int[np.ndarray, " units"]]:
-    """Return how each word of a run follows, 0 for not, else as the fields of :class:`Modifiers` from 1, and whom.
+    """Return how each word of a run follows (0 for not, else the field of :class:`Modifiers` from 1), and its modifier.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def followers(
     Returns
     -------
     ways, leaders
-        The way, and the place in the run of the modifier, -1 for none.
+        The way of following, and the index of the modifier in the run, -1 for none.
     """
     place, role = np.arange(len(numbers)), np.append(roles, 0)[numbers]
     ways, leaders = np.zeros(len(numbers), dtype=np.int8), np.full(len(numbers), -1)
@@ -133,12 +133,12 @@ def followers(
 
 
 def _last_of(marked: Bool[np.ndarray, " units"]) -> Int[np.ndarray, " units"]:
-    """Return of each place the last one up to it that is marked, -1 for none."""
+    """Return for each index the last marked one up to it, -1 for none."""
     return np.maximum.accumulate(np.where(marked, np.arange(len(marked)), -1))
 
 
 def _before(marked: Bool[np.ndarray, " units"], end: Int[np.ndarray, " units"]) -> Int[np.ndarray, " units"]:
-    """Return of each place the last marked one before it and behind ``end``, -1 for none."""
+    """Return for each index the last marked one before it and after ``end``, -1 for none."""
     last = np.full(len(marked), -1)
     last[1:] = _last_of(marked)[:-1]
     return np.where(last > end, last, -1)

@@ -36,24 +36,25 @@ _HOW = (
 def export_onnx(model: "FrozenModel", path: str | Path) -> None:
     """Write the scoring path of a fitted classifier as an ONNX file, float64 throughout.
 
-    Inputs: ``words`` int64 (texts, tokens), the numbers of the distinct tokens of each text, the neutral pole
-    ``len(words_)`` among them; ``counts`` float64 (texts, tokens), how often each occurs, 0 for padding. Outputs:
-    ``probabilities`` (texts, classes) and ``logits``, (texts,) for two classes and (texts, classes) for more. The
-    graph runs the K layers with the canonical tie rule (products summed left to right, unfused; all tokens of the
-    largest score lead), takes the mean over tokens, and decodes. A text without a token has the bias as logit.
+    Inputs: ``words`` int64 (texts, tokens), the numbers of the distinct tokens of each text, with ``len(words_)`` for
+    the neutral pole; ``counts`` float64 (texts, tokens), the count of each token, 0 for padding. Outputs:
+    ``probabilities`` (texts, classes) and ``logits``, (texts,) for two classes and (texts, classes) for more. The graph
+    runs the K layers with the canonical tie rule (products summed left to right, unfused; all tokens of the largest
+    score lead), takes the mean over tokens, and decodes. The logit of a text without tokens is the bias.
 
-    With phantom words, and at transfer 0, there is a third input, ``lengths`` float64 (texts,), how many words each
-    text has. At transfer 0 the verdict is a sum over the tokens, and the graph has no layer.
+    With phantom words, and at transfer 0, there is a third input, ``lengths`` float64 (texts,), the number of words of
+    each text. At transfer 0 the verdict is a sum over the tokens, and the graph has no layer.
 
-    The tokeniser is not in the graph; the metadata hold the tokens, the classes, the rule of the tokeniser and how
-    the inputs are made. :func:`onnx_inputs` makes them. One layer takes memory of texts x tokens x tokens numbers.
+    The tokeniser is not in the graph; the metadata contain the tokens, the classes, the rule of the tokeniser and a
+    description of the inputs. :func:`onnx_inputs` computes them. A layer needs memory for texts x tokens x tokens
+    numbers.
 
     Parameters
     ----------
     model
         A fitted classifier.
     path
-        The file, which appears when it is whole; an existing one is replaced.
+        File to write; it appears only when it is complete, and replaces an existing file.
 
     Raises
     ------
@@ -79,7 +80,7 @@ def onnx_inputs(
 ) -> dict[str, Int[np.ndarray, "texts tokens"] | Float[np.ndarray, "texts tokens"] | Float[np.ndarray, " texts"]]:
     """Return ``words`` and ``counts`` (and ``lengths``) of some texts for the graph of :func:`export_onnx`.
 
-    Tokens ascend and the neutral pole comes last, as in the classifier itself; the widest text sets the width.
+    Tokens ascend and the neutral pole comes last, as in the classifier; the text with most tokens sets the width.
     """
     check_is_fitted(model)
     ragged = model._lookup.encode(check_texts(texts, empty_allowed=True))
@@ -95,18 +96,18 @@ def onnx_inputs(
 
 
 def _needs_lengths(model: "FrozenModel") -> bool:
-    """Return whether the verdict depends on how many words a text has."""
+    """Return whether the verdict depends on the number of words."""
     return bool(model._linear or model.phantom_)
 
 
 class _Graph(OnnxGraph):
-    """The graph of a classifier, one method a step.
+    """The graph of a classifier, one method for each step.
 
-    Symbols: ``z`` tokens (texts, tokens) one coordinate each, ``p`` weights (sum 1 a text), ``C`` who leads whom.
+    Symbols: ``z`` tokens (texts, tokens), one coordinate each, ``p`` weights (sum 1 in each text), ``C`` the leaders.
     """
 
     def classifier(self, classifier: "FrozenModel") -> Any:
-        """Return the whole as an ONNX model with its metadata."""
+        """Return the graph as an ONNX model with its metadata."""
         whole, double = self.onnx.TensorProto.INT64, self.onnx.TensorProto.DOUBLE
         several, classes = len(classifier.classes_) > 2, len(classifier.classes_)
         self._score(classifier, several=several)
@@ -130,7 +131,7 @@ class _Graph(OnnxGraph):
 
     def _score(self, classifier: "FrozenModel", *, several: bool) -> None:
         """Add everything from the inputs to the outputs."""
-        # Padding reads the pole, which exists, and has weight 0: an index outside the table would be an error.
+        # Padding refers to the pole, with weight 0: an index outside the table would be an error.
         there = self.add("Greater", "counts", self.constant(0.0))
         pole = self.constant(len(classifier.words_))
         if classifier._linear:
@@ -153,12 +154,12 @@ class _Graph(OnnxGraph):
         self._decode(means, classifier, several=several)
 
     def _mass(self, classifier: "FrozenModel") -> str:
-        """Add the words of each text and the phantom ones, at least the smallest number."""
+        """Add the number of words of each text with the phantom words, at least the smallest number."""
         mass = self.add("Add", "lengths", self.constant(float(classifier.phantom_)))
         return self.add("Max", mass, self.constant(np.finfo(np.float64).tiny))
 
     def _sum(self, classifier: "FrozenModel", there: str, pole: str, *, several: bool) -> None:
-        """Add ``sum_j m_j v_j / (n + phantom) + b``; values stand in the table, a row of 0 for all other tokens."""
+        """Add ``sum_j m_j v_j / (n + phantom) + b``; the table holds the values, and a row of 0 for other tokens."""
         table = np.concatenate([classifier.values_, np.zeros((1, classifier.values_.shape[1]))])
         values = self.add("Gather", self.constant(table, "values"), self.add("Where", there, "words", pole))
         counts = self.add("Where", there, "counts", self.constant(0.0))
@@ -171,7 +172,7 @@ class _Graph(OnnxGraph):
         """Add ``z_i <- z_i + (1-c) (mean_{C_i} z - z_i)``, ``C_i = {j : <z_i,z_j> = max_l <z_i,z_l>}``."""
         rows = [self.add("Unsqueeze", coordinate, self.constant([2])) for coordinate in z]
         columns = [self.add("Unsqueeze", coordinate, self.constant([1])) for coordinate in z]
-        # One product and one sum at a time: a matrix product may fuse or reorder, and ties would break differently.
+        # Products and sums one at a time: a matrix product may fuse or reorder them, and ties would break differently.
         scores = ""
         for row, column in zip(rows, columns, strict=True):
             product = self.add("Mul", row, column)
@@ -185,7 +186,7 @@ class _Graph(OnnxGraph):
         weight = self.add("Max", self.total(share, 2), self.constant(np.finfo(np.float64).tiny))
         moved = []
         for coordinate, column in zip(z, columns, strict=True):
-            # A single leader is taken as it is: p z / p could differ from z in the last bit.
+            # A single leader is copied: p z / p could differ from z in the last bit.
             single = self.total(self.add("Where", leads, column, self.constant(0.0)), 2)
             mean = self.add("Div", self.total(self.add("Mul", share, column), 2), weight)
             target = self.add("Where", alone, single, mean)

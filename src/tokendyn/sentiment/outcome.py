@@ -180,7 +180,7 @@ class OnnxScoring(Numbers):
         return Bars(names=["file"], values=[len(self.content) / 1000], xlabel="kB")
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
-        """Write the file, whole or not at all.
+        """Write the file, completely or not at all.
 
         Raises
         ------

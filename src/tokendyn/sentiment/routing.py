@@ -1,4 +1,4 @@
-"""Texts through the layers of the core, :mod:`tokendyn.dynamics`, and the linear read-out of what comes out."""
+"""Texts in the layers of the core, :mod:`tokendyn.dynamics`, and the linear read-out of the result."""
 
 from functools import lru_cache
 
@@ -14,14 +14,14 @@ from tokendyn.sentiment.vocabulary import Ragged
 
 @lru_cache(maxsize=64)
 def stack_of(alpha: float, layers: int, dim: int) -> HardmaxStack:
-    """Return the layers of a classifier, whose every text asks for them."""
+    """Return the layers of a classifier, cached because every text needs them."""
     return HardmaxStack.of([Layer(alpha)] * layers, dim)
 
 
 def route(
     positions: Float[np.ndarray, "tokens dim"], weights: Float[np.ndarray, " tokens"], alpha: float, layers: int
 ) -> Passage:
-    """Run one text through the layers and share its mean among its tokens.
+    """Run one text through the layers and return the share of each token in its mean.
 
     ``z_i <- z_i + alpha/(1+alpha) (mean_{C_i} z - z_i)`` with ``C_i = {j : <z_i,z_j> >= max_l <z_i,z_l>}``
     (arXiv 2407.01602 with A = I; the mean counts a token of weight m as m tokens).
@@ -29,7 +29,7 @@ def route(
     Parameters
     ----------
     positions, weights
-        Float64 tokens and their positive weights; no token at all is allowed.
+        Float64 tokens and their positive weights; an empty array is allowed.
     alpha
         Step size, positive.
     layers
@@ -56,11 +56,11 @@ def route_all(
     texts
         The texts.
     points
-        Float64 place of each active word, and in the last row the neutral pole.
+        Float64 position of each active word, and in the last row the neutral pole.
     alpha, layers
         As in :func:`route`.
     rows
-        The texts to run, all by default; entries of other texts are left as they are (0 in new arrays).
+        The texts to run, all by default; entries of other texts are unchanged (0 in new arrays).
     keep
         Entries to keep; the others are left out as if the text did not hold them (word dropout).
     shares
@@ -73,7 +73,7 @@ def route_all(
     shares = np.zeros(len(texts.words)) if shares is None else shares
     led = np.zeros(len(texts.words), dtype=bool) if led is None else led
     leads = np.zeros(len(texts), dtype=np.int64)
-    # Room for every entry and one neutral pole a text: how many remain after word dropout is known afterwards.
+    # Space for every entry and one neutral pole for each text: the number after word dropout is not known in advance.
     most = len(rows) + int((texts.indptr[rows + 1] - texts.indptr[rows]).sum())
     tokens, weights = np.empty((most, points.shape[1])), np.empty(most)
     offsets, entries = np.zeros(len(rows) + 1, dtype=np.int64), np.empty(most, dtype=np.int64)

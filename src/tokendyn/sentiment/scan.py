@@ -10,7 +10,7 @@ from tokendyn.sentiment import scan_kernels
 from tokendyn.sentiment.tokenise import APOSTROPHES, BREAKS, combining_marks
 from tokendyn.sentiment.tokens import Units
 
-#: Code points that are read at once, so that memory stays bounded.
+#: Number of code points in one pass, so that memory stays bounded.
 _AT_ONCE = 2**22
 
 
@@ -39,7 +39,7 @@ class WordTable:
     ) -> Units:
         """Return the texts as numbered words.
 
-        ``number_of`` is asked for words as written that are not ASCII, and with ``ask`` for all that are not known.
+        ``number_of`` is called for words that are not ASCII, and with ``ask`` for all unknown words, as written.
         """
         parts = [self._read(texts[first:last], number_of, breaks, ask) for first, last in _portions(texts)]
         numbers, starts, ends, sizes = (np.concatenate(column) for column in zip(*parts, strict=True))
@@ -71,7 +71,7 @@ class WordTable:
 
 
 def _portions(texts: Sequence[str]) -> list[tuple[int, int]]:
-    """Return runs of texts of bounded length together, at least one text each."""
+    """Yield runs of texts with a bounded total length, at least one text each."""
     bounds, letters = [0], 0
     for place, text in enumerate(texts):
         letters += len(text)
@@ -83,7 +83,7 @@ def _portions(texts: Sequence[str]) -> list[tuple[int, int]]:
 
 @functools.cache
 def _kinds() -> UInt8[np.ndarray, " codes"]:
-    """Return what each code point is to the scan."""
+    """Return the kind of each code point in the scan."""
     letters = bytes(map(str.isalnum, map(chr, range(0x110000))))
     kinds = np.frombuffer(letters, dtype=np.uint8) * np.uint8(scan_kernels.LETTER)
     kinds[combining_marks()] = scan_kernels.MARK

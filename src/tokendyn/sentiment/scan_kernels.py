@@ -9,8 +9,8 @@ import numpy as np
 
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
 
-OTHER, LETTER, MARK, APOSTROPHE, BREAK, TAG, ENTITY = range(7)  # what a code point is
-NO_WORD, ASK = -1, -2  # in the place of a word's number: markup or end of a sentence; a word to be looked up elsewhere
+OTHER, LETTER, MARK, APOSTROPHE, BREAK, TAG, ENTITY = range(7)  # kinds of code points
+NO_WORD, ASK = -1, -2  # instead of a word's number: markup or end of a sentence; a word to be looked up elsewhere
 
 _EMPTY, _OFFSET, _PRIME = -1, np.uint64(14695981039346656037), np.uint64(1099511628211)  # FNV-1a, 64 bits
 
@@ -38,7 +38,7 @@ def small(code):
 
 @_compiled
 def look_up(codes, start, end, letters, bounds, slots):
-    """Return the place of an ASCII word in the table, -1 when it is not there."""
+    """Return the index of an ASCII word in the table, -1 if it is missing."""
     last = np.uint64(len(slots) - 1)
     h = _OFFSET
     for q in range(start, end):
@@ -70,7 +70,7 @@ def is_digit(code, hexadecimal):
 
 @_compiled
 def end_of_tag(codes, start, end):
-    """Return the end of ``<...>`` or ``<!--...-->`` that begins at ``start``; ``start`` when there is none."""
+    """Return the end of ``<...>`` or ``<!--...-->`` that begins at ``start``; ``start`` if there is none."""
     at = start + 1
     comment = end - start > 3 and codes[at] == 33 and codes[at + 1] == 45 and codes[at + 2] == 45
     if comment:
@@ -93,7 +93,7 @@ def end_of_tag(codes, start, end):
 
 @_compiled
 def end_of_entity(codes, start, end):
-    """Return the end of ``&name;`` or ``&#number;`` that begins at ``start``; ``start`` when there is none."""
+    """Return the end of ``&name;`` or ``&#number;`` that begins at ``start``; ``start`` if there is none."""
     at = start + 1
     least, most = 2, 8
     number = at < end and codes[at] == 35
@@ -131,12 +131,11 @@ def ends_in_nt(codes, start, end):
 
 @_compiled
 def scan(codes, texts, kinds, breaks, letters, bounds, slots, known, others, numbers, starts, ends, sizes):
-    """Write number, start and end of every word of every text, :data:`NO_WORD` after each text; return how many.
+    """Write number, start and end of every word of every text, :data:`NO_WORD` after each text; return their number.
 
-    ``codes`` holds the texts one after the other, from ``texts[t]`` to ``texts[t + 1]``. The table's word w has
-    the number ``known[w]``; one that is not there has ``others``, or ``others + 1`` when it ends in n't. A word
-    with a code point above 127 has :data:`ASK`. Markup, and with ``breaks`` the marks that end a sentence, have
-    :data:`NO_WORD`.
+    ``codes`` holds the texts one after the other, from ``texts[t]`` to ``texts[t + 1]``. The table's word w has the
+    number ``known[w]``; a word that is missing has ``others``, or ``others + 1`` if it ends in n't. A word with a code
+    point above 127 has :data:`ASK`. Markup, and with ``breaks`` the marks that end a sentence, have :data:`NO_WORD`.
     """
     n = 0
     for t in range(len(texts) - 1):

@@ -1,4 +1,4 @@
-"""Settings of the prior of values, by texts that a fit did not see."""
+"""The settings of the prior of values, chosen on held-out texts."""
 
 import math
 import time
@@ -11,35 +11,36 @@ from scipy import sparse
 
 from tokendyn.sentiment.values import Prior, Sample, Values, fit_values, prior_scale
 
-#: Settings that are tried, one after the other from the first guess on; chosen on splits of the training half of IMDb,
-#: the movie sentences and docstrings of installed packages.
+#: Settings that are tried, one after the other from the first guess; chosen on splits of the training half of IMDb, the
+#: movie sentences and docstrings of installed packages.
 _PHANTOMS = (5.0, 10.0, 20.0, 35.0, 50.0, 70.0, 100.0, 140.0, 200.0, 280.0, 400.0)
 _FLOORS = (0.2, 0.4, 0.8, 1.6)
 _STRENGTHS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
-#: Marginal effects of words in few or short texts are mostly chance.
+#: In few or short texts, marginal effects of words are mostly chance.
 _MARGINALS = (0.0, 0.3, 1.0)
-#: Folds: all five where they are a fifth of so many texts times columns, fewer of larger samples, at least one.
+#: Folds: all five if one fold has at most this number of texts times columns, fewer for larger samples, at least one.
 _FOLDS, _FEW = 5, 2_500
-#: Above so many entries times columns, tokens of fewer texts than _RARE are left out of the search: they hardly
-#: move its losses. Of several classes the settings hang on rare words, whose values make probabilities too sure.
+#: Above this number of entries times columns, the search leaves out tokens of fewer texts than _RARE: they hardly
+#: change its losses. With several classes the settings depend on rare words, whose values make probabilities too
+#: extreme.
 _MANY_ENTRIES, _RARE, _RARE_OF_SEVERAL = 1_000_000, 5, 2
-#: Up to so many texts the strength is searched for. Of more texts the held-out losses hardly depend on it, and a
-#: stronger prior than the guess makes probabilities of texts of other kinds too small.
+#: Up to this number of texts the strength is searched. With more texts the held-out losses hardly depend on it, and a
+#: stronger prior than the guess makes probabilities for other kinds of texts too small.
 _SEARCHED = 5_000
-#: Up to so many texts the marginal effects of words are left out at first.
+#: Up to this number of texts the search starts without marginal effects of words.
 _FEW_TEXTS = 1_000
 #: Gradient at which a fit of the search ends.
 _ROUGH = 5e-5
-#: And the most iterations; each fit begins where that of the setting before ended.
+#: Largest number of iterations; each fit starts from the result for the setting before.
 _ROUGH_ITERATIONS = 60
-#: A setting is left for a neighbour whose loss is less by so much, and by this over the root of the number of texts:
-#: losses of held-out texts are no surer than that.
+#: The search moves to a neighbouring setting only if its loss is less by this amount, and by this over the root of the
+#: number of texts: losses of held-out texts are not more certain than that.
 _ENOUGH, _CHANCE = 2e-3, 0.2
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The chosen settings, the mean held-out log-loss of all that were tried, and whether the search was completed."""
+    """The chosen settings, the mean held-out log-loss of all settings tried, and whether the search was completed."""
 
     prior: Prior
     tried: tuple[tuple[Prior, float], ...]
@@ -56,37 +57,37 @@ def choose_prior(
     progress: Callable[[str], None] = lambda _: None,
     deadline: float = math.inf,
 ) -> Choice:
-    """Return the settings of least held-out log-loss, found one after the other.
+    """Return the settings of least held-out log-loss, searched one after the other.
 
-    The loss of a setting is that on texts which the fit did not see, averaged with that on crops of them where crops
-    are given. Folds go by the rank of the text within its class, so nothing is random.
+    The loss of a setting is that on texts outside the fit, averaged with the loss on their crops if crops are given.
+    Folds go by the rank of the text within its class, so nothing is random.
 
     Parameters
     ----------
     sample
         The texts.
     crops
-        Pieces of them that are learned too; None for none.
+        Pieces of them to learn from as well; None for none.
     parents
-        Of each crop, the number of its text.
+        Number of the text of each crop.
     keys
-        A number of each text, the same for equal texts, by which they are ranked.
+        A number for each text, the same for equal texts, by which they are ranked.
     fixed
-        Settings by name that are not searched for.
+        Settings by name that are not searched.
     progress
         Called with each setting that is tried.
     deadline
-        When no further setting is tried, by :func:`time.monotonic`.
+        Time after which no further setting is tried, on the clock of :func:`time.monotonic`.
     """
     usual = float(np.median(sample.sizes))
     few = len(sample) <= _FEW_TEXTS
-    # With many phantom words the bias outweighs the words of a few short texts; of many, longer ones are surer.
+    # With many phantom words the bias outweighs the words of a few short texts; with many texts, longer ones are surer.
     most = max(usual, _PHANTOMS[0]) if few and crops is None else 4 * usual
     short = _PHANTOMS[0] if few else 2 * usual
     guess = Prior(phantom=100.0 if crops is not None else short, floor=0.4, strength=4.0, marginal=0.0 if few else 1.0)
     if crops is None and not few and sample.targets.shape[1] == 1:
-        # Of many sentences in two classes, both have the same held-out loss; on folds of film sentences this one has
-        # a third of a point more right.
+        # With many sentences in two classes, both have the same held-out loss; on folds of film sentences this setting
+        # has a third of a percentage point more right.
         guess = replace(guess, floor=0.2, strength=2.0)
     best = replace(guess, **fixed)
     folds = [_Fold(sample, crops, parents, held) for held in held_out(sample.targets, keys)]
@@ -105,11 +106,11 @@ def choose_prior(
         return losses[prior]
 
     phantoms = [phantom for phantom in _PHANTOMS if phantom <= most]
-    # A lower floor of few texts hides words behind the bias: fewer texts right, though losses are a little less.
+    # With few texts, a lower floor hides words behind the bias: fewer texts are right, though losses fall slightly.
     floors = [floor for floor in _FLOORS if floor >= guess.floor or not few]
     grids = {"phantom": phantoms, "marginal": _MARGINALS, "floor": floors, "strength": _STRENGTHS}
     strength = ("strength",) if len(sample) <= _SEARCHED else ()
-    # Nor is the marginal effect of many long texts: less of it is a stronger prior too.
+    # Likewise the marginal effect with many long texts: less of it is a stronger prior too.
     marginal = ("marginal",) if crops is None or len(sample) <= _SEARCHED else ()
     for name in ("phantom", *marginal, "floor", *strength, "phantom"):
         if name not in fixed:
@@ -119,7 +120,7 @@ def choose_prior(
 
 
 def _descend(best: Prior, name: str, grid: list[float], loss: Callable[[Prior], float], enough: float) -> Prior:
-    """Walk along one setting, from where it stands, as long as the loss falls clearly: convex in practice."""
+    """Move along one setting from its present value while the loss falls clearly: convex in practice."""
     at = min(range(len(grid)), key=lambda number: abs(grid[number] - getattr(best, name)))
     best = replace(best, **{name: grid[at]})
     for step in (1, -1):
@@ -134,10 +135,10 @@ def _descend(best: Prior, name: str, grid: list[float], loss: Callable[[Prior], 
 def held_out(
     targets: Float[np.ndarray, "texts columns"], keys: Int[np.ndarray, " texts"]
 ) -> Iterator[Int[np.ndarray, " held"]]:
-    """Yield the texts of each fold: every fifth of each (likeliest) class by its key; of many texts, one fold.
+    """Yield the texts of each fold: every fifth of each (likeliest) class by its key; one fold for many texts.
 
-    Texts of equal keys are in one fold, in whatever order they are; only where no class has two different texts do
-    they go by their order, which makes no difference then.
+    Texts of equal keys are in one fold, in any order; only if no class has two different texts does their order decide,
+    and then it makes no difference.
     """
     classes = targets[:, 0] > 0.5 if targets.shape[1] == 1 else targets.argmax(axis=1)
     turn, order = np.empty(len(targets), dtype=np.int64), np.empty(len(targets), dtype=np.int64)
@@ -154,7 +155,7 @@ def held_out(
 
 
 class _Fold:
-    """Texts to learn from and texts held out, with the crops of both, and the last fit to start the next one from."""
+    """Training and held-out texts with the crops of both, and the last fit as the start of the next."""
 
     def __init__(
         self,
@@ -188,7 +189,7 @@ class _Fold:
         scale = prior.floor, prior.marginal
         if scale not in self.scales:
             self.scales[scale] = prior_scale(self.presence, self.texts.targets, *scale)
-        # The strength counts texts: on four fifths of them it is what it is on all.
+        # The strength is a number of texts: it is the same on four fifths of them as on all.
         self.start = fit_values(
             self.learned,
             self.scales[scale],
@@ -202,7 +203,7 @@ class _Fold:
 
 
 def join(parts: list[Sample]) -> Sample:
-    """Return the texts of several samples as one."""
+    """Return several samples as one."""
     if len(parts) == 1:
         return parts[0]
     return Sample(

@@ -1,28 +1,28 @@
-"""A known word for a misspelt one: drawn-out letters, or one slip of the keyboard."""
+"""Known words for misspelt ones: drawn-out letters, or one slip of the keyboard."""
 
 import re
 from collections.abc import Iterator, Mapping
 
-#: Texts that hold a word which may stand for a misspelt one: rare words are names as often as words.
+#: Least number of texts with a word that may replace a misspelt one: rare words are often names.
 FREQUENT = 20
-#: Letters of a word in which a slip is looked for: of short words too many are one slip from another.
+#: Least length of a word with a slip: too many short words differ by one slip.
 _LONG = 5
-#: How many times as frequent as any other candidate the chosen one must be.
+#: Least ratio of the frequency of the chosen word to that of any other candidate.
 _CLEAR = 10
 _DRAWN_OUT = re.compile(r"(.)\1{2,}")
 
 
 class Spelling:
-    """Frequent words, to find the one that an unknown word was probably meant to be.
+    """Frequent words, and a search for the probable meaning of an unknown word.
 
-    Drawn-out letters come first: "goooood" is "good" and "sooo" is "so". Then words of the same first letter that one
-    slip makes: a letter left out, put in, changed or swapped with the next. Among several, one must be ten times as
-    frequent as all others. The index of the words is made when it is first needed.
+    Drawn-out letters come first: "goooood" is "good" and "sooo" is "so". Then come words with the same first letter
+    that differ by one slip: a letter missing, added, changed or swapped with the next. Among several candidates, the
+    word must be ten times as frequent as all others. The index of the words is built at first use.
 
     Parameters
     ----------
     frequencies
-        The known words, and how many texts hold each.
+        The known words, and the number of texts that contain each.
     """
 
     def __init__(self, frequencies: Mapping[str, int]) -> None:
@@ -30,7 +30,7 @@ class Spelling:
         self._index: dict[str, list[str]] | None = None
 
     def meant(self, word: str) -> str | None:
-        """Return the known word that an unknown one stands for, None if that is not clear."""
+        """Return the known word for an unknown one, None if that is not clear."""
         known = self.frequencies
         if _DRAWN_OUT.search(word):
             forms = (_DRAWN_OUT.sub(r"\1\1", word), _DRAWN_OUT.sub(r"\1", word))
@@ -52,7 +52,7 @@ class Spelling:
 
 
 def is_one_slip(word: str, other: str) -> bool:
-    """Return whether one letter that is left out, put in, changed or swapped with the next makes one of the other."""
+    """Return whether two words differ by one letter missing, added, changed or swapped with the next."""
     if word == other or abs(len(word) - len(other)) > 1:
         return False
     at = next((at for at, (a, b) in enumerate(zip(word, other, strict=False)) if a != b), min(len(word), len(other)))
@@ -62,7 +62,7 @@ def is_one_slip(word: str, other: str) -> bool:
 
 
 def _indexed(words: Mapping[str, int]) -> dict[str, list[str]]:
-    """Return the words by themselves and by what is left of them without one letter, but not without the first."""
+    """Return the words by themselves and by their forms without one letter, the first letter excepted."""
     index: dict[str, list[str]] = {}
     for word in words:
         if len(word) >= _LONG - 1:

@@ -1,4 +1,4 @@
-"""How steady reasons are: who leads when the classifier is trained again on parts of its texts."""
+"""The stability of explanations: the leaders when the classifier is trained again on parts of its texts."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,24 +14,24 @@ from tokendyn.errors import BadInputError
 from tokendyn.results import Bars, Result
 from tokendyn.sentiment.checks import check_texts, labels_of
 
-#: Share of the texts that each training learns from, drawn without replacement.
+#: Share of the texts in each training, drawn without replacement.
 SHARE = 0.9
 
 
 @dataclass(frozen=True)
 class Stability(Result, kind="leader-stability"):
-    """Who leads in a classifier, and in how many retrainings on 90 % of its texts.
+    """The leaders of a classifier, and the number of retrainings on 90 % of its texts in which they lead.
 
     Attributes
     ----------
     leaders
-        One row for each leader of each text: ``text`` (its number), ``word``, ``own`` (of the classifier itself),
-        ``led`` and ``first``: in how many retrainings the word leads this text, and is its first leader.
+        One row for each leader of each text: ``text`` (its number), ``word``, ``own`` (in the classifier itself), and
+        ``led`` and ``first``: the numbers of retrainings in which the word leads this text, and is its first leader.
     texts, retrainings
-        How many of each.
+        Numbers of texts and retrainings.
     overlap
-        Mean over texts and retrainings of the shared part of both sets of leaders (Jaccard); a text without a leader
-        on either side is left out.
+        Mean over texts and retrainings of the overlap of both sets of leaders (Jaccard); texts without a leader on
+        either side are left out.
     same_first
         Share of texts and retrainings with the same first leader.
     """
@@ -48,11 +48,11 @@ class Stability(Result, kind="leader-stability"):
         return "completed"
 
     def table(self) -> pd.DataFrame:
-        """Return the rows of the leaders."""
+        """Return one row for each leader."""
         return self.leaders
 
     def describe(self) -> list[str]:
-        """Return how steady the leaders are, and of few texts each leader by itself."""
+        """Return the stability of the leaders, and each leader by itself if there are few texts."""
         lines = []
         if self.texts <= 3:
             lines = [
@@ -69,20 +69,20 @@ class Stability(Result, kind="leader-stability"):
         ]
 
     def picture(self) -> Bars:
-        """Return in how many retrainings each leader leads, of the first ones."""
+        """Return the number of retrainings in which each of the first leaders leads."""
         rows = self.leaders.iloc[:20]
         return Bars(
             rows["word"].tolist(),
             rows["led"].astype(float).tolist(),
-            f"leads in so many of {self.retrainings} retrainings",
+            f"retrainings, of {self.retrainings}, in which it leads",
         )
 
 
 def retrained(model: Any, texts: Sequence[str], labels: Sequence[Any], retrainings: int, seed: int) -> Iterator[Any]:
-    """Yield a classifier like this one for each of some draws of 90 % of texts, with the settings that it has chosen.
+    """Yield a classifier like this one for each random choice of 90 % of the texts, with the same chosen settings.
 
-    At transfer 0 phantom words and the settings of the prior are those of the classifier, so that each training is one
-    fit; what differs are the texts.
+    At transfer 0 phantom words and settings of the prior are those of the classifier, so that each training is one fit;
+    only the texts differ.
     """
     settings = {}
     if model.transfer == 0:
@@ -94,14 +94,14 @@ def retrained(model: Any, texts: Sequence[str], labels: Sequence[Any], retrainin
 
 
 def drawn(count: int, draws: int, seed: int) -> Iterator[list[int]]:
-    """Yield the rows of draws of 90 % of some texts, ascending."""
+    """Yield the rows of random choices of 90 % of some texts, ascending."""
     for number in range(draws):
         order = np.random.default_rng([seed, number]).permutation(count)
         yield np.sort(order[: max(2, round(SHARE * count))]).tolist()
 
 
 def shared(one: Sequence[str], other: Sequence[str]) -> tuple[float, float]:
-    """Return the shared part of two lists of leaders (NaN for two empty ones), and whether the first is the same."""
+    """Return the overlap of two lists of leaders (NaN for two empty ones), and whether the first is the same."""
     sets = set(one), set(other)
     if not (sets[0] | sets[1]):
         return float("nan"), float("nan")
@@ -118,7 +118,7 @@ def stability(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Stability:
-    """Train a classifier again on parts of its texts, and see who leads some texts then.
+    """Train a classifier again on parts of its texts, and compare the leaders of some texts.
 
     Parameters
     ----------
@@ -127,18 +127,18 @@ def stability(
     texts
         The texts whose leaders are compared.
     X, y
-        The texts and labels that the classifier has learned from.
+        The texts and labels on which the classifier was trained.
     retrainings
-        How often it is trained again, each time on 90 % of the texts, drawn at random.
+        Number of trainings, each on 90 % of the texts, drawn at random.
     seed
-        Seed of the draws.
+        Seed of the random choices.
     progress
-        Called after each training with how many are done, and how many there are.
+        Called after each training with the number done, and the number of trainings.
 
     Raises
     ------
     BadInputError
-        If texts or labels cannot be used, or ``retrainings`` is no whole number of at least 1.
+        If texts or labels cannot be used, or ``retrainings`` is not a whole number of at least 1.
     """
     if isinstance(retrainings, bool) or not isinstance(retrainings, int) or retrainings < 1:
         raise BadInputError(f"`retrainings` must be a whole number of at least 1, got {retrainings!r}")

@@ -19,7 +19,7 @@ from tokendyn.sentiment.modifiers import Modifiers
 from tokendyn.sentiment.tokens import is_tokeniser
 
 _TENSORS = {"embedding", "decoder", "intercept"}
-#: At transfer 0: the words that have a topic are listed, for most have none.
+#: At transfer 0: only words with a topic are listed, because most have none.
 _VALUES = {"values", "intercept", "frequencies", "topics", "with_topic"}
 #: Parameters that older folders lack; without a transfer they hold the published model.
 _LATER = {
@@ -37,7 +37,7 @@ def save(
     command: str = "",
     measured: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a fitted classifier to a folder that appears whole or not at all.
+    """Write a fitted classifier to a folder; it appears only when it is complete.
 
     Parameters
     ----------
@@ -48,9 +48,9 @@ def save(
     overwrite
         Replace the folder if it exists.
     command
-        The command that repeats the training, for the report.
+        Command that repeats the training, shown in the report.
     measured
-        What was measured on texts held out, for the report: JSON values.
+        Measurements on held-out texts, for the report: JSON values.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def save(
         raise BadInputError("the classifier is not fitted; call fit(texts, labels) before saving it")
     parameters = {name: _plain(value) for name, value in classifier.get_params().items() if name != "tokeniser"}
     if not isinstance(parameters["random_state"], int):
-        parameters["random_state"] = None  # the state of a generator is not kept
+        parameters["random_state"] = None  # the state of a generator is not saved
     record = {
         "schema": SCHEMA,
         "schema_version": SCHEMA_VERSION,
@@ -86,7 +86,7 @@ def save(
 
 
 def _fitted(classifier: LeaderClassifier) -> dict[str, float]:
-    """Return the fitted numbers that are no tensors."""
+    """Return the fitted numbers that are not tensors."""
     fitted = {"phantom": float(classifier.phantom_), "doubt": float(classifier.doubt_)}
     return fitted | (
         {name: getattr(classifier.grouping_, name) for name in ("texts", "spread", "share")}
@@ -113,29 +113,28 @@ def _tensors(classifier: LeaderClassifier) -> dict[str, np.ndarray]:
 
 
 def load(folder: str | Path, *, tokeniser: Any = None) -> LeaderClassifier:
-    """Read a classifier that :func:`save` wrote.
+    """Read a classifier written by :func:`save`.
 
     Parameters
     ----------
     folder
         The folder.
     tokeniser
-        The tokeniser of the classifier if it was trained with one; a folder says that it needs one, and holds
-        no code.
+        Tokeniser of the classifier if it was trained with one; the folder records that it needs one, but contains no
+        code.
 
     Raises
     ------
     BadInputError
-        If the folder or a file in it is missing, truncated, of a newer schema, or does not fit together: one
-        error that lists all that is wrong. Also if the classifier needs a tokeniser and none is given, or the
-        other way round.
+        If the folder or a file in it is missing, truncated, of a newer schema, or inconsistent: one error lists all
+        faults. Also if the classifier needs a tokeniser and none is given, or the reverse.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise BadInputError(f"{folder} is not a folder; give one that `tokendyn sentiment train` wrote")
     record = read_json(folder / "model.json", schema=SCHEMA, version=SCHEMA_VERSION)
     given = record.get("parameters")
-    # Folders of 0.1 hold the published model, and no parameter that says so.
+    # Folders of 0.1 hold the published model, and have no parameter for it.
     parameters = (
         {"transfer": 1.0, "modifiers": False, "spelling": False, **given} if isinstance(given, dict) and given else {}
     )
@@ -188,13 +187,13 @@ def _check_tokeniser(folder: Path, needed: Any, tokeniser: Any) -> None:
 
 
 def _kind(tokeniser: Any) -> str:
-    """Return the name of a tokeniser, to say which one is needed."""
+    """Return the name of a tokeniser for messages."""
     named = tokeniser if hasattr(tokeniser, "__qualname__") else type(tokeniser)
     return f"{named.__module__}.{named.__qualname__}"
 
 
 def _record_problems(record: dict[str, Any]) -> list[str]:
-    """Return what is wrong with the JSON part."""
+    """Return the faults of the JSON part."""
     problems = []
     classes, words, parameters = record["classes"], record["words"], record["parameters"]
     kinds = {isinstance(label, str) for label in classes} if isinstance(classes, list) else set()
@@ -235,7 +234,7 @@ def _plain_labels(classes: list[Any]) -> bool:
 
 
 def _tensor_problems(record: dict[str, Any], tensors: dict[str, np.ndarray]) -> list[str]:
-    """Return what is wrong with the tensors, alone and beside the words."""
+    """Return the faults of the tensors, alone and against the words."""
     words = len(record["words"]) if isinstance(record["words"], list) else 0
     classes = len(record["classes"]) if isinstance(record["classes"], list) else 2
     expected: dict[str, tuple[int, ...]] = {"embedding": (words + 1, 2), "decoder": (2,), "intercept": (1,)}
@@ -257,7 +256,7 @@ def _tensor_problems(record: dict[str, Any], tensors: dict[str, np.ndarray]) -> 
 
 
 def _value_problems(record: dict[str, Any], tensors: dict[str, np.ndarray]) -> list[str]:
-    """Return what is wrong with the tensors at transfer 0, alone and beside the words."""
+    """Return the faults of the tensors at transfer 0, alone and against the words."""
     words = len(record["words"]) if isinstance(record["words"], list) else 0
     classes = len(record["classes"]) if isinstance(record["classes"], list) else 2
     columns = classes if classes > 2 else 1
@@ -295,5 +294,5 @@ def _straight(decoder: np.ndarray) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON knows it."""
+    """Return a value as a JSON type."""
     return value.item() if isinstance(value, np.generic) else value

@@ -1,7 +1,7 @@
-"""Succession: which words have to go for the verdict to turn.
+"""Succession: the words whose removal turns the verdict.
 
-When a leader is taken out, its followers go to another leader, so its contribution is not what the verdict would
-lose. The way of the remaining words through the layers is computed anew here, exactly, for each word taken out.
+When a leader is removed, its followers go to another leader, so the verdict does not simply lose its contribution. The
+path of the remaining words through the layers is recomputed here, exactly, for each word removed.
 """
 
 import math
@@ -15,13 +15,13 @@ from tokendyn.dynamics.ragged_shares import Members, Passage, passage_by_core
 from tokendyn.sentiment.routing import stack_of
 from tokendyn.sentiment.succession_kernels import margin_of, strongest, succession
 
-#: Words taken out at most.
+#: Largest number of words removed.
 AT_MOST = 32
 
-#: Margin at which no more words are taken out: of two classes, the other one then has the probability .73.
+#: Margin at which removal ends: with two classes, the other class then has the probability 0.73.
 TURNED = -1.0
 
-#: Of the words that lead others, so many of largest support and of largest value are tried for the first to go.
+#: Among the words that lead others, this number of words of largest support, and of largest value, are tried first.
 _LOOKED_AT = 3
 
 
@@ -37,37 +37,36 @@ def take_out(
     verdict: int,
     at_most: int = AT_MOST,
 ) -> tuple[Int[np.ndarray, " taken"], Float[np.ndarray, " taken"]]:
-    r"""Take out word after word, each time the one without which the verdict's margin is least (our own).
+    r"""Remove word after word, each time the word without which the margin of the verdict is least (our own).
 
-    The margin is the score of the verdict less the largest score of another class (of two classes: the logit
-    towards the verdict). A word that leads nobody at any layer changes nobody's way: without it the mean of the
-    last places is :math:`(\sum_i p_i z_i(K) - p_j z_j(K)) / (1 - p_j)`. Words that lead others are taken out on
-    trial, those of largest support first, and the others are run through the layers again. The margins are exact,
-    with ties decided as in :func:`tokendyn.sentiment.routing.route`; the choice among words is greedy, so a shorter
-    list may exist.
+    The margin is the score of the verdict minus the largest score of another class (with two classes: the logit towards
+    the verdict). A word that leads no other word at any layer does not change their paths: without it the mean of the
+    last positions is :math:`(\sum_i p_i z_i(K) - p_j z_j(K)) / (1 - p_j)`. Words that lead others are removed on trial,
+    those of largest support first, and the others are run through the layers again. The margins are exact, with ties
+    decided as in :func:`tokendyn.sentiment.routing.route`; the choice among words is greedy, so a shorter list may
+    exist.
 
     Parameters
     ----------
     positions, weights
         Float64 tokens of the text and how often each occurs.
     words
-        The first so many tokens may be taken out (the neutral pole may not).
+        Only the first ``words`` tokens may be removed (the neutral pole may not).
     alpha, layers
-        Of the model.
+        Parameters of the model.
     gain, bias
-        Of the decoder; one bias for two classes, else one a class.
+        Parameters of the decoder; one bias for two classes, else one for each class.
     verdict
         Number of the predicted class.
     at_most
-        Words taken out at most.
+        Largest number of words removed.
 
     Returns
     -------
-    order
-        Int64 tokens in the order of being taken out, until the margin is below :data:`TURNED` or no more word
+    Int64 tokens in the order of removal, until the margin is below :data:`TURNED` or no further word lowers it.
         lowers it.
     margins
-        Float64 margin without this word and those before it; negative once the verdict has turned.
+        Float64 margin without this word and the words before it; negative once the verdict has turned.
     """
     directions, offsets = _against_others(positions.shape[1], gain, bias, verdict)
     most = min(at_most, words)
@@ -84,7 +83,7 @@ def take_out(
 
 @dataclass(frozen=True)
 class _Tied:
-    """A text in which tokens tie between different points, which only the core decides; as in the compiled kernels."""
+    """A text with ties between different points, which only the core decides; as in the compiled kernels."""
 
     positions: Float[np.ndarray, "tokens dim"]
     weights: Float[np.ndarray, " tokens"]
@@ -109,7 +108,7 @@ class _Tied:
     def _margins_without(
         self, place: Int[np.ndarray, " left"], words: int, tries: int, drops: Float[np.ndarray, " tokens"]
     ) -> Float[np.ndarray, " words"]:
-        """Return the margin without each word, infinite for those not tried; update what the tries lowered."""
+        """Return the margin without each word, infinite for words not tried; update the record of the trials."""
         passage, members = self._passage(place)
         masses, last = self.weights[place], passage.states[-1]
         total, mass, word = masses @ last, float(masses.sum()), place[:words]
@@ -143,7 +142,7 @@ class _Tied:
 def _against_others(
     dim: int, gain: float, bias: Float[np.ndarray, " poles"], verdict: int
 ) -> tuple[Float[np.ndarray, "others dim"], Float[np.ndarray, " others"]]:
-    """Return direction and offset of the verdict's score less that of each other class."""
+    """Return direction and offset of the verdict's score minus that of each other class."""
     if len(bias) == 1:
         side = 1.0 if verdict == 1 else -1.0
         directions = np.zeros((1, dim))

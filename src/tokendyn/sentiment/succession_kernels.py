@@ -1,9 +1,9 @@
-"""Compiled: which words have to go for a verdict to turn, each way through the layers exact.
+"""Compiled: the words whose removal turns a verdict, with exact paths through the layers.
 
-The layers are those of :mod:`tokendyn.dynamics.ragged_kernels`, and so are the symbols and the space that they work in.
-The margin of a verdict is the least of ``A_r . m + b_r``, with m the mean of the tokens after the last layer: how far
-the score of the verdict is above that of each other class. Each way is returned with whether rounding decided nothing
-in it; of others nothing is used. Plain Python outside numba: the functions below carry no annotations because numba
+The layers, symbols and workspaces are those of :mod:`tokendyn.dynamics.ragged_kernels`. The margin of a verdict is the
+least of ``A_r . m + b_r``, where m is the mean of the tokens after the last layer: the distance of the verdict's score
+above that of each other class. Each path is returned with a flag that no decision in it depends on rounding; paths
+without the flag are not used. Plain Python outside numba: the functions below carry no annotations because numba
 compiles them.
 """
 
@@ -19,7 +19,7 @@ _compiled = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=Fal
 
 @_compiled
 def margin_of(total, mass, directions, offsets):
-    """Return the margin for the sum ``total`` of tokens of weight ``mass``; without tokens, of the bias."""
+    """Return the margin for the sum ``total`` of tokens of weight ``mass``; without tokens, that of the bias."""
     least = np.inf
     for r in range(len(offsets)):
         part = 0.0
@@ -33,9 +33,9 @@ def margin_of(total, mass, directions, offsets):
 
 @_compiled
 def pass_through(z, p, kept, n, core, motion, space, total):
-    """Run n tokens ``kept`` of a text, and write the weighted sum of their last places.
+    """Run n tokens ``kept`` of a text, and write the weighted sum of their last positions.
 
-    Return their weight, whether it is sure, and the layer from which on all are frozen.
+    Return their weight, whether rounding decided nothing, and the first layer from which all are frozen.
     """
     states, leaders, _, _, since = motion
     layers, dim = leaders.shape[0], z.shape[0]
@@ -47,7 +47,7 @@ def pass_through(z, p, kept, n, core, motion, space, total):
             states[0, d, i] = z[d, kept[i]]
             largest = max(largest, abs(states[0, d, i]))
     sure, end = forward(n, largest, motion, way, head, space)
-    # Only the last places count, so that a way in closed form costs one layer.
+    # Only the last positions matter, so a path in closed form costs one layer.
     if sure and end < layers:
         place_frozen(states, n, leaders[end], since, way[2], layers)
     for d in range(dim):
@@ -60,7 +60,7 @@ def pass_through(z, p, kept, n, core, motion, space, total):
 
 @_compiled
 def who_leads_others(n, end, motion, members, leads):
-    """Write which tokens lead another one at any layer; after layer ``end`` whom each follows repeats."""
+    """Write which tokens lead another token at any layer; the leaders do not change after layer ``end``."""
     states, leaders, ties, _, _ = motion
     leads[:n] = False
     for k in range(min(end + 1, leaders.shape[0])):
@@ -74,7 +74,7 @@ def who_leads_others(n, end, motion, members, leads):
 
 @_compiled
 def strongest(leads, support, tried, words):
-    """Return the leading word of largest positive support that was not tried; -1 when there is none."""
+    """Return the leading word of largest positive support that was not tried; -1 if there is none."""
     top, at = 0.0, -1
     for i in range(words):
         if leads[i] and not tried[i] and support[i] > top:
@@ -84,9 +84,9 @@ def strongest(leads, support, tried, words):
 
 @_compiled
 def know_without(out, n, motion, rest):
-    """Write what is known at the first layer when token ``out`` of n goes: whom those follow that did not follow it.
+    """Write the leaders at the first layer without token ``out`` of n, for the tokens that did not follow it.
 
-    The two motions may be one: a place is read before it is written, because all move down.
+    The two motions may share memory: all entries move down, so each is read before it is overwritten.
     """
     _, leaders, ties, _, _ = motion
     _, rest_leaders, rest_ties, known, _ = rest
@@ -102,14 +102,14 @@ def know_without(out, n, motion, rest):
 
 @_compiled
 def leave_out(out, n, kept, left):
-    """Write all numbers but the one in place ``out``; the arrays may be one."""
+    """Write all numbers except the one at index ``out``; the arrays may be the same."""
     for q in range(n - 1):
         left[q] = kept[q if q < out else q + 1]
 
 
 @_compiled
 def next_to_go(margin, words, n, z, p, kept, core, directions, offsets, tries, drops, motion, rest, left, space):
-    """Return the place of the word without which the margin is least (-1 if none lowers it), the margin, if sure."""
+    """Return the word without which the margin is least (-1 if none lowers it), the margin, and whether it is sure."""
     dim, layers = z.shape[0], motion[1].shape[0]
     total, less, none = np.empty(dim), np.empty(dim), np.zeros(len(offsets))
     mass, sure, end = pass_through(z, p, kept, n, core, motion, space, total)
@@ -152,18 +152,19 @@ def next_to_go(margin, words, n, z, p, kept, core, directions, offsets, tries, d
 
 @_compiled
 def succession(z, p, words, core, layers, directions, offsets, looked_at, until, at_most, order, margins):
-    """Take out word after word, each time the one without which the margin is least; return how many.
+    """Remove word after word, each time the word without which the margin is least; return their number.
 
-    Return -1 when rounding decided whom a token follows in any of the ways: then nothing of it is to be used.
+    Return -1 if rounding decided the leader of a token in any of the paths: the result is then not usable.
 
     ``core`` is the pair of steps and head that the layers take. ``z`` is ``(dim, tokens)``; the first ``words`` tokens
-    may go. A word that leads no other one changes nobody's way, so its margin is known at once. Of those that lead, the
-    ``looked_at`` of largest support (share times value) and the ``looked_at`` of largest value are taken out for a try,
-    and the rest is run again; after the first word one of each, and the one whose last try lowered the margin most. It
-    ends when the margin is below ``until``, nothing more lowers it, or after ``at_most`` words.
+    may be removed. A word that leads no other word does not change their paths, so its margin is known at once. Of the
+    words that lead, the ``looked_at`` of largest support (share times value) and the ``looked_at`` of largest value are
+    removed on trial, and the rest is run again; after the first word, one of each, and the word whose last trial
+    lowered the margin most. The loop ends when the margin is below ``until``, no word lowers it further, or ``at_most``
+    words are removed.
     """
     dim, n = z.shape
-    # Two motions: what all tokens do is asked again while one of them is taken out for a try.
+    # Two motions: the motion of all tokens is still needed while a token is removed on trial.
     motion, rest, space = motion_space(layers, dim, n), motion_space(layers, dim, n), head_space(dim, n)
     motion[3][:] = False
     kept, left, drops = np.arange(n), np.empty(n, np.int64), np.zeros(n)

@@ -1,21 +1,21 @@
-"""Words of a text, with their places in the original text."""
+"""Words of a text, with their positions in the original text."""
 
 import functools
 import re
 import unicodedata
 from collections.abc import Sequence
 
-# Tags and entities separate words but are none; they begin with "<" or "&", which no word does.
+# Tags and entities separate words but are not words; they begin with "<" or "&", and no word does.
 _MARKUP = r"</?[A-Za-z][^<>]{0,500}>|<!--[^<>]*-->|&(?:[A-Za-z]{2,8}|#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6});"
 MARKUP_STARTS = "<&"
 BREAKS = ".!?;:\u2026\u0964\u061f\u061b\u3002\uff01\uff1f\uff1b\uff1a"
 APOSTROPHES = "\u2019\u02bc\uff07"
-_ORDINARY = 40  # longer words are not remembered, so that the memory stays small
+_ORDINARY = 40  # longer words are not cached, so that the cache stays small
 _STRAIGHT = str.maketrans(APOSTROPHES, "'" * len(APOSTROPHES))
 
 
 def find_words(text: str) -> list[tuple[str, int, int]]:
-    """Return the words of a text in order, each as (word, start, end): as written it is ``text[start:end]``.
+    """Return the words of a text in order as (word, start, end), where ``text[start:end]`` is the written form.
 
     A word is a run of letters and digits of any script, with its combining marks and inner apostrophes, in
     lower case and composed form (NFC), the curly apostrophe made straight. HTML tags and entities separate
@@ -33,7 +33,7 @@ def find_words(text: str) -> list[tuple[str, int, int]]:
 
 
 def word_of(surface: str) -> str:
-    """Return :func:`normal_form`, from memory when the word is an ordinary one."""
+    """Return :func:`normal_form`, from a cache for words of ordinary length."""
     return _remembered(surface) if len(surface) <= _ORDINARY else normal_form(surface)
 
 
@@ -44,14 +44,14 @@ def normal_form(surface: str) -> str:
 
 @functools.lru_cache(maxsize=2**15)
 def _remembered(surface: str) -> str:
-    """Return :func:`normal_form` from memory."""
+    """Return :func:`normal_form` from a cache."""
     return normal_form(surface)
 
 
 class Lexicon(dict[str, int]):
     """Words numbered from 0 in order; a dictionary from written forms to these numbers.
 
-    Bulk counting asks for the same written forms again and again, so each is normalised once only.
+    Bulk counting meets the same written forms again and again, so each is normalised only once.
     Markup and sentence marks have the number -1.
 
     Parameters
@@ -82,7 +82,7 @@ class Lexicon(dict[str, int]):
 
 @functools.cache
 def pattern(*, breaks: bool = False) -> re.Pattern[str]:
-    r"""Return the pattern of a word, a piece of markup or, if asked for, marks that end a sentence.
+    r"""Return the pattern of a word, a piece of markup or, optionally, marks that end a sentence.
 
     Every alternative is linear in the text's length.
 

@@ -1,4 +1,4 @@
-"""Tokens of a text: words, n-grams, negated words, or what a tokeniser of the user's makes."""
+"""Tokens of a text: words, n-grams, negated words, or the tokens of a custom tokeniser."""
 
 import re
 from array import array
@@ -19,24 +19,24 @@ NEGATORS = frozenset({"not", "no", "never", "cannot", "nor", "neither", "without
 
 @dataclass(frozen=True)
 class TokenRule:
-    """How a text becomes tokens.
+    """The rule that splits a text into tokens.
 
     Attributes
     ----------
     ngrams
-        Most adjacent words of one token: with 2, pairs such as "not bad" are tokens beside single words. They cross
-        neither markup nor ``. ! ? ; :`` and their like.
+        Largest number of adjacent words in a token: with 2, pairs such as "not bad" are tokens as well as single words.
+        They do not cross markup, ``. ! ? ; :`` or similar marks.
     negation
-        A word after a negator, up to the next such mark, becomes another token: "not_good". Negators are not,
-        no, never, cannot, nor, neither, without, hardly, barely, scarcely and all words in n't; they stay as
-        they are. n-grams hold the words as written.
+        A word between a negator and the next such mark becomes a different token: "not_good". Negators are not, no,
+        never, cannot, nor, neither, without, hardly, barely, scarcely and all words in n't; they stay unchanged.
+        n-grams contain the words as written.
     tokeniser
         None for :func:`tokendyn.sentiment.find_words`; or a callable from a text to (token, start, end)
         triples; or an object whose ``encode(text)`` has ``tokens`` and ``offsets``, such as a Tokenizer of
-        Hugging Face. Tokens made of such marks only end a sentence.
+        Hugging Face. Tokens that consist of such marks end a sentence.
     modifiers
-        Whether negators and intensifiers scale what the words behind them add
-        (:mod:`tokendyn.sentiment.modifiers`); it changes weights of tokens, and no token.
+        Whether negators and intensifiers scale the contributions of the words behind them
+        (:mod:`tokendyn.sentiment.modifiers`); this changes weights of tokens, but no token.
     """
 
     ngrams: int = 1
@@ -46,7 +46,7 @@ class TokenRule:
 
     @property
     def needs_sentences(self) -> bool:
-        """Whether it matters where sentences end."""
+        """Whether the ends of sentences matter."""
         return self.ngrams > 1 or self.negation or self.modifiers
 
 
@@ -57,9 +57,9 @@ class Units:
     Attributes
     ----------
     numbers, rows
-        The words, and the text of each.
+        The words, and the text of each word.
     spans
-        First character and end of each word in its text; None when not asked for.
+        First character and end of each word in its text; None if not requested.
     """
 
     numbers: Int[np.ndarray, " units"]
@@ -88,7 +88,7 @@ def is_negator(word: str) -> bool:
 
 
 def read_units(texts: Sequence[str], rule: TokenRule, lexicon: Lexicon, *, spans: bool = False) -> Units:
-    """Read many texts as numbers of the lexicon, which learns new words if it may."""
+    """Encode many texts as numbers of the lexicon, which learns new words unless it is fixed."""
     numbers, starts, lengths, sizes = array("i"), array("i"), array("i"), []
     search = pattern(breaks=rule.needs_sentences)
     number_of = lexicon.__getitem__
@@ -117,17 +117,17 @@ def read_units(texts: Sequence[str], rule: TokenRule, lexicon: Lexicon, *, spans
 
 
 def negated(numbers: Int[np.ndarray, " units"], negator: Bool[np.ndarray, " words"]) -> Bool[np.ndarray, " units"]:
-    """Return which words stand after a negator in their sentence; ``negator`` says which word numbers are negators."""
+    """Return which words follow a negator in their sentence; ``negator`` marks the word numbers of negators."""
     order = np.arange(len(numbers))
     own = np.append(negator, False)[numbers]
-    # A word is negated if the last negator before it is nearer than the last end of a sentence.
+    # A word is negated if the last negator before it is nearer than the last sentence end.
     last_end = np.maximum.accumulate(np.where(numbers < 0, order, -1))
     last_negator = np.maximum.accumulate(np.where(own, order, -1))
     return (last_negator > last_end) & ~own & (numbers >= 0)
 
 
 def _sentences(text: str, rule: TokenRule) -> Iterator[list[Found]]:
-    """Yield the runs of words that n-grams do not leave."""
+    """Yield the runs of words that n-grams do not cross."""
     run: list[Found] = []
     for word in _marked(text, rule):
         if word[0]:
@@ -140,7 +140,7 @@ def _sentences(text: str, rule: TokenRule) -> Iterator[list[Found]]:
 
 
 def _marked(text: str, rule: TokenRule) -> Iterator[Found]:
-    """Yield the words of a text, and an empty one where a sentence ends."""
+    """Yield the words of a text, and an empty word at the end of each sentence."""
     if rule.tokeniser is None:
         for match in pattern(breaks=rule.needs_sentences).finditer(text):
             surface = match[0]
@@ -156,13 +156,13 @@ def _marked(text: str, rule: TokenRule) -> Iterator[Found]:
 
 
 def checked(text: str, rule: TokenRule) -> list[Found]:
-    """Return what the tokeniser of a rule makes of a text.
+    """Return the tokens of a text by the tokeniser of a rule.
 
     Raises
     ------
     BadInputError
-        If the tokeniser fails on the text, or gives something else than tokens with their places in it, or,
-        where n-grams are asked for, a token with a blank.
+        If the tokeniser fails on the text, returns anything but tokens with their positions in it, or returns a token
+        with a blank when n-grams are required.
     """
     try:
         items = _run(rule.tokeniser, text)
@@ -197,7 +197,7 @@ def _run(tokeniser: Any, text: str) -> list[Any]:
 
 
 def _fits(item: Any, text: str) -> bool:
-    """Return whether an item is a token with its place."""
+    """Return whether an item is a token with its position."""
     if not isinstance(item, tuple | list) or len(item) != 3:
         return False
     token, start, end = item

@@ -1,4 +1,4 @@
-"""A text as the tokens that the layers move."""
+"""A text as tokens for the layers."""
 
 from dataclasses import dataclass
 
@@ -10,18 +10,18 @@ from tokendyn.sentiment.explanation import Span
 
 @dataclass(frozen=True)
 class TokenSet:
-    """A text as tokens: its distinct words with a place, and one token for all other words.
+    """A text as tokens: its distinct words with a position, and one token for all other words.
 
     Attributes
     ----------
     positions
-        Float64 places before the first layer.
+        Float64 positions before the first layer.
     words
-        The words in the order of the vocabulary; the last is "neutral" when there is such a token.
+        The words in the order of the vocabulary; the last is "neutral" if there is such a token.
     weights
-        Float64, how many words of the text each token stands for. A token of weight m acts as m equal tokens.
+        Float64 number of words that each token stands for. A token of weight m acts as m equal tokens.
     spans
-        For each token, the places of its words in the original text.
+        For each token, the positions of its words in the original text.
     has_neutral
         Whether the last token is the neutral pole.
     """

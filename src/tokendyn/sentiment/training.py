@@ -23,7 +23,7 @@ Progress = Callable[[int, int, float], None]
 
 @dataclass(frozen=True)
 class Recipe:
-    """Settings of a training run, as the constructor of the classifier explains them."""
+    """Settings of a training run; the constructor of the classifier explains them."""
 
     layers: int
     alpha: float
@@ -46,18 +46,18 @@ class Trained:
     Attributes
     ----------
     unknowns
-        What was learned, as the head keeps it: the values s of the active words, then the bias.
+        The learned unknowns in the order of the head: the values s of the active words, then the bias.
     jitter
-        The jitter that places the words.
+        The jitter of the positions.
     record
-        Two entries an epoch, for its last and its mean iterate: ``stage`` ("start" without layers, or
+        Two entries for each epoch, for its last and its mean iterate: ``stage`` ("start" without layers, or
         "hardmax"), ``epoch``, ``validation_accuracy``, ``validation_loss`` and, at
         hardmax, ``jitter`` and ``validation_leaders``.
     best
         Index of the chosen entry.
     status
-        "budget" when the deadline came before the last epoch; "diverged" when a number left the finite ones in an
-        epoch: what it made is dropped, and the best one before it is returned.
+        "budget" if the deadline came before the last epoch; "diverged" if a number was not finite in an epoch: that
+        epoch is dropped, and the best epoch before it is returned.
     """
 
     unknowns: Float[np.ndarray, " unknowns"]
@@ -71,7 +71,7 @@ def place(values: Values, radius: float, jitter: float) -> Float[np.ndarray, "wo
     """Return the tokens of all words, and the neutral pole ``(0, R)`` in the last row.
 
     ``z = (s, t)`` with ``t = sqrt(max(R^2 - s^2, 0)) exp(jitter (rank|s| - 1/2))``, the rank in (0, 1). Words
-    of equal norm would all lead themselves; the factor makes words of strong value lead (our own).
+    of equal norm would all lead themselves; the factor makes words of large value lead (our own).
     Where s is a vector, one coordinate a class, the same holds with its norm for ``|s|``.
     """
     strength = np.abs(values) if values.ndim == 1 else np.linalg.norm(values, axis=1)
@@ -93,9 +93,9 @@ def jitter_for(
     rows: Int[np.ndarray, " sample"],
     recipe: Recipe,
 ) -> float:
-    """Return the jitter in [0, 1], by bisection, at which the sampled texts have that many leaders on average.
+    """Return the jitter in [0, 1], by bisection, that gives the sampled texts the wanted mean number of leaders.
 
-    More jitter, fewer leaders: the fall is not strictly monotone, so the number is met nearly, not exactly.
+    More jitter gives fewer leaders, but not strictly monotonically, so the number is met only approximately.
     With jitter 0 nearly every word leads itself; if even that gives fewer leaders, the answer is 0 (our own).
     """
     low, high = 0.0, 1.0
@@ -125,39 +125,39 @@ def train(
 ) -> Trained:
     """Learn word values: first without layers (a bag of words), then through the hardmax layers.
 
-    Only s is learned, by Adam on the logistic loss of ``gain sum_j w_j s_j + b``; where tokens stand (t) and
-    whom they follow (w) are functions of s. The targets are piecewise constant in s, so ``gain w_j`` is the
-    exact gradient almost everywhere. Before each epoch of the second stage the jitter is set so that validation
-    texts have the wanted number of leaders. The learning rate falls linearly to 0 over the second stage. After each
-    epoch the last iterate and the mean iterate of the epoch are tried on the validation part. Under ``torchrun`` each
-    process takes a part of every batch, and gradients are summed.
+    Only s is learned, by Adam on the logistic loss of ``gain sum_j w_j s_j + b``; the positions of tokens (t) and the
+    shares of their leaders (w) are functions of s. The targets are piecewise constant in s, so ``gain w_j`` is the
+    exact gradient almost everywhere. Before each epoch of the second stage the jitter is set so that validation texts
+    have the wanted number of leaders. The learning rate falls linearly to 0 over the second stage. After each epoch the
+    last iterate and the mean iterate of the epoch are evaluated on the validation part. Under ``torchrun`` each process
+    takes a part of every batch, and gradients are summed.
 
     Parameters
     ----------
     texts
         All texts.
     head
-        The decoder with their classes.
+        The decoder, with the classes of the texts.
     training, validation
-        The texts to learn from, and those that choose the epoch.
+        The texts to learn from, and the texts that choose the epoch.
     words
         Number of active words.
     recipe
         The settings.
     rng
-        Order of the texts and word dropout.
+        Generator for the order of the texts and word dropout.
     progress
-        Called after each epoch; what it raises, and KeyboardInterrupt, pass through.
+        Called after each epoch; exceptions from it, and KeyboardInterrupt, pass through.
     deadline
-        When no further epoch begins, by :func:`time.monotonic`; the best one so far is returned.
+        Time after which no epoch begins, on the clock of :func:`time.monotonic`; the best epoch is returned.
     checkpoint
-        Where the state is kept after epochs, bound to the data and the settings by the caller; a training that was
-        stopped goes on from there, to the same bits.
+        File for the state after epochs, bound to the data and the settings by the caller; an interrupted training
+        continues from there, with bit-identical results.
 
     Raises
     ------
     ConvergenceError
-        If a number leaves the finite ones in the first epoch of all, so that there is nothing to return.
+        If a number is not finite in the very first epoch, so that there is nothing to return.
     """
     run = _Run(texts, head, training, validation, recipe, rng, progress, deadline, checkpoint)
     state = None if checkpoint is None else checkpoint.read()
@@ -217,7 +217,7 @@ class _Run:
                 self.status = "budget"
                 break
             if hard:
-                # The values change in each epoch, and with them how far apart words must lie for as many leaders.
+                # The values change in each epoch, and with them the jitter for the same number of leaders.
                 sample = self.validation[:: -(-len(self.validation) // _SAMPLE)]
                 self.jitter = jitter_for(recipe.leaders, self.head.values(adam.point), self.texts, sample, recipe)
             mean = self._epoch(adam, layers)
@@ -225,7 +225,7 @@ class _Run:
                 self._give_up(epoch)
                 break
             highest, since = 0.0, since + 1
-            # The mean of the iterates of an epoch is often better than the last: the steps do not shrink in time.
+            # The mean iterate of an epoch is often better than the last iterate, because the steps do not shrink.
             for candidate in (adam.point.copy(), mean):
                 entry = self._judge(candidate, layers, name, epoch)
                 accuracy, loss = float(entry["validation_accuracy"]), float(entry["validation_loss"])
@@ -244,7 +244,7 @@ class _Run:
     def _mark(
         self, stage: str, epoch: int, adam: "_Adam", best: Trained, least: tuple[float, float], since: int
     ) -> None:
-        """Record the end of an epoch, and write it to the checkpoint when that is due."""
+        """Record the end of an epoch, and write it to the checkpoint if that is due."""
         if self.checkpoint is None or self.processes.rank:
             return
         arrays = {"point": adam.point, "first": adam.first, "second": adam.second, "best": best.unknowns}
@@ -262,7 +262,7 @@ class _Run:
             self.checkpoint.write(self.newest)
 
     def _take_up(self, state: State, adam: "_Adam") -> tuple[Trained, tuple[float, float], int, int]:
-        """Restore what :meth:`_mark` wrote; return the best, its measure, epochs since then, epochs done."""
+        """Restore the state of :meth:`_mark`; return the best, its measure, epochs since then, epochs done."""
         arrays, record = state.arrays, state.record
         adam.point, adam.first, adam.second = arrays["point"], arrays["first"], arrays["second"]
         adam.taken, self.jitter = record["taken"], record["jitter"]
@@ -296,7 +296,7 @@ class _Run:
         return mean
 
     def _give_up(self, epoch: int) -> None:
-        """Set the status of a training that left the finite numbers; raise if no epoch came before."""
+        """Set the status of a training with numbers that are not finite; raise if no epoch came before."""
         if not self.record:
             raise ConvergenceError(
                 f"the training left the finite numbers in its epoch {epoch}, before it had learned anything: lower the "
@@ -326,7 +326,7 @@ class _Run:
 
 
 class _Adam:
-    """Adam (Kingma and Ba 2015, beta .9 and .999) on one vector, with a linear fall of the rate if asked for."""
+    """Adam (Kingma and Ba 2015, beta 0.9 and 0.999) on one vector, optionally with a linear fall of the rate."""
 
     def __init__(self, point: Float[np.ndarray, " unknowns"], rate: float, steps: int | None) -> None:
         self.point, self.rate, self.steps = point, rate, steps

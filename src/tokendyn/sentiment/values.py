@@ -1,4 +1,4 @@
-"""Values of words by one convex fit: a logistic regression whose prior knows how far each word tells classes apart."""
+"""Values of words by one convex fit: a logistic regression with a prior on how well each word separates the classes."""
 
 import itertools
 from collections.abc import Callable
@@ -11,14 +11,14 @@ from scipy.optimize import minimize
 
 from tokendyn.sentiment.heads import log_softmax
 
-#: Words that a text of ordinary length has, so that a unit of every scaled value means about as much as a unit of u.
+#: Words in a text of ordinary length, so that a unit of every scaled value has about the effect of a unit of u.
 _USUAL_WORDS = 200.0
-#: Iterations and gradient at which the fit ends: log-losses differ by less than 1e-4 from those of a longer one.
+#: Iterations and gradient at which the fit ends: log-losses differ by less than 1e-4 from those of a longer fit.
 _MOST_ITERATIONS, _GRADIENT = 300, 3e-5
 #: Divisor of the inverse document frequency in the floor of the prior scale: about that of a word in 50 of 3,000 texts.
 _USUAL_IDF = 5.0
-#: Exponent of the scale: above 1, the fit trusts words that tell the classes apart alone still more. Of .7, 1, 1.3, 1.6
-#: and 2, it gave the best accuracy on the development splits of IMDb.
+#: Exponent of the scale: above 1, the fit relies even more on words that separate the classes by themselves. Among 0.7,
+#: 1, 1.3, 1.6 and 2, it gave the best accuracy on the development splits of IMDb.
 _SHARPNESS = 1.3
 
 Tokens = Int[np.ndarray, " tokens"]
@@ -31,14 +31,14 @@ class Sample:
     Attributes
     ----------
     counts
-        (texts, tokens): how often each token occurs in each text.
+        (texts, tokens): count of each token in each text.
     sizes
-        Float64, how many words each text has, known or not.
+        Float64 number of words of each text, known or not.
     targets
-        Probability of each class: one column for two classes, the second class; else one for each class. A label is 0
-        or 1.
+        Probability of each class: one column for two classes, for the second class; else one column for each class. A
+        label is 0 or 1.
     importance
-        Float64, what an error on each text costs.
+        Float64 cost of an error on each text.
     """
 
     counts: sparse.csr_matrix
@@ -65,16 +65,16 @@ class Sample:
 
 @dataclass(frozen=True)
 class Prior:
-    """What is known of values before the fit.
+    """The prior of the values.
 
     Attributes
     ----------
     phantom
-        Words of value 0 that every text has beside its own.
+        Number of words of value 0 added to every text.
     floor
         Least scale of a word of usual frequency.
     marginal
-        Weight of the marginal effect of a word in its scale; 0 trusts none of them, as is best with few texts.
+        Weight of the marginal effect of a word in its scale; 0 ignores marginal effects, which is best with few texts.
     strength
         Weight of the prior, in texts: the penalty is ``strength |u|^2 / (2 sum of importance)``.
     """
@@ -92,8 +92,8 @@ class Values:
     Attributes
     ----------
     table
-        Float64 (tokens, columns): one column for two classes, the logit of the second; else one for each class, with
-        sum 0 over the classes.
+        Float64 (tokens, columns): one column for two classes, the logit of the second; else one column for each class,
+        with sum 0 over the classes.
     biases
         Float64 (columns,).
     phantom
@@ -109,7 +109,7 @@ class Values:
         return sample.counts @ self.table / (sample.sizes + self.phantom)[:, None] + self.biases
 
     def losses(self, sample: Sample) -> Float[np.ndarray, " texts"]:
-        """Return the log-loss of each text, a cross-entropy where targets are no labels."""
+        """Return the log-loss of each text, a cross-entropy if targets are not labels."""
         return losses_and_slopes(self.scores(sample), sample.targets)[0]
 
 
@@ -127,21 +127,21 @@ def losses_and_slopes(
 def prior_scale(
     presence: sparse.csr_matrix, targets: Float[np.ndarray, "texts columns"], floor: float, marginal: float = 1.0
 ) -> Float[np.ndarray, "tokens columns"]:
-    """Return the standard deviation that the prior gives to the value of each token.
+    """Return the prior standard deviation of the value of each token.
 
     ``s_j^(2/1.3) = (floor idf_j / 5)^2 + marginal^2 max(r_j^2 - 1/p_j - 1/q_j, 0)``, with
-    ``r_j = log(p_j / sum p) - log(q_j / sum q)`` and p_j, q_j one more than the (expected) number of texts with the
-    token that are of the class, or of another. The second term is the scale of NB-SVM (Wang and Manning 2012) less
-    the variance that r has by chance. The first keeps tokens whose marginal effect vanishes but not their effect
-    beside others, such as "good" in reviews of films; with the inverse document frequency
-    ``idf_j = 1 + log(texts / df_j)`` it is small for words of every text (our own).
+    ``r_j = log(p_j / sum p) - log(q_j / sum q)``, where p_j and q_j are 1 plus the (expected) number of texts with the
+    token that belong to the class, or to another class. The second term is the scale of NB-SVM (Wang and Manning 2012)
+    minus the variance of r by chance. The first term keeps tokens without a marginal effect but with an effect beside
+    others, such as "good" in film reviews; with the inverse document frequency ``idf_j = 1 + log(texts / df_j)`` it is
+    small for words in every text (our own).
 
     Parameters
     ----------
     presence
         (texts, tokens): 1 where a text has a token.
     targets
-        As in :class:`Sample`; the columns of the result are theirs.
+        As in :class:`Sample`; the result has the same columns.
     floor, marginal
         Factors of the roots of the two terms.
     """
@@ -166,7 +166,7 @@ def fit_values(
     iterations: int = _MOST_ITERATIONS,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Values:
-    """Return the values of largest posterior: a convex problem with one minimum, whatever the start.
+    """Return the values of largest posterior: a convex problem with one minimum, independent of the start.
 
     ``v_j = s_j u_j`` minimises ``sum_t c_t loss_t / sum c + strength |u|^2 / (2 sum c)`` with the logistic loss of
     ``logit_t = b + sum_j m_tj v_j / (n_t + phantom)``, or that of the softmax for several classes; biases are free.
@@ -181,17 +181,17 @@ def fit_values(
     prior
         The settings.
     start
-        Values to start from, such as those of other settings.
+        Values to start from, such as those for other settings.
     gradient
-        Largest entry of the gradient at the end.
+        Bound for the largest entry of the gradient at the end.
     iterations
-        Iterations at most.
+        Largest number of iterations.
     progress
-        Called after each iteration with its number; what it raises ends the fit.
+        Called after each iteration with its number; an exception raised there ends the fit.
     """
     tokens, columns = scale.shape
     counts = sample.counts
-    # CSR columns of the transpose: two passes in row order are faster than one in the order of columns.
+    # CSR form of the transpose: two passes in row order are faster than one pass in column order.
     transpose = counts.T.tocsr() if counts.nnz < 2_000_000 else counts.T
     density = ((_USUAL_WORDS + prior.phantom) / (sample.sizes + prior.phantom))[:, None]
     total = float(sample.importance.sum())
@@ -222,7 +222,7 @@ def fit_values(
     table = found.x.reshape(tokens + 1, columns)
     values, biases = unit * scale * table[:-1], table[-1].copy()
     if columns > 1:
-        # Scores that differ by the same amount for all classes are the same verdict; with sum 0 values are unique.
+        # A constant added to the scores of all classes does not change the verdict; with sum 0 values are unique.
         values -= values.mean(axis=1, keepdims=True)
         biases -= biases.mean()
     return Values(table=values, biases=biases, phantom=prior.phantom)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LedBy:
-    """A leader word of a text: the same fields as in :class:`LeaderWord`; followers are named at transfer 0 only."""
+    """A leader word of a text: the same fields as in :class:`LeaderWord`; followers are listed only at transfer 0."""
 
     word: str
     spans: tuple[Span, ...]
@@ -78,10 +78,10 @@ def verdicts(model: "FrozenModel", texts: list[str]) -> Iterator[Verdict]:
     parts = gain * shares * entry_values
     residuals = np.bincount(rows, weights=np.where(led, 0.0, parts), minlength=len(texts)).tolist()
     chosen = np.flatnonzero(led)
-    # By text, then by strength: the leaders of a text are one slice, the strongest first.
+    # By text, then by strength: the leaders of a text are one slice, strongest first.
     chosen = chosen[np.lexsort((-np.abs(parts[chosen]), rows[chosen]))]
     bounds = np.searchsorted(rows[chosen], np.arange(len(texts) + 1)).tolist()
-    # A word that leads nobody keeps m of the n words of its text.
+    # A word without followers has a share of m of the n words of its text.
     sizes = np.add.reduceat(np.append(ragged.counts, 0.0), ragged.indptr[:-1]) * (np.diff(ragged.indptr) > 0)
     own = gain * of_text * ragged.counts / (sizes + ragged.neutral)[rows] * entry_values
     columns = (ragged.words[chosen], shares[chosen], entry_values[chosen], parts[chosen], own[chosen])
@@ -97,7 +97,7 @@ def verdicts(model: "FrozenModel", texts: list[str]) -> Iterator[Verdict]:
             places.of(chosen), *(column.tolist() for column in columns), by_class, strict=True
         )
     ]
-    # The negative log-probability of the verdict, by logaddexp, so that sure verdicts do not overflow.
+    # The negative log-probability of the verdict, by logaddexp, so that certain verdicts do not overflow.
     negative = np.logaddexp.reduce(scores, axis=1) - logits if several else np.logaddexp(0.0, -logits)
     probabilities = np.exp(-negative).tolist()
     labels = model.classes_.tolist()
@@ -115,7 +115,7 @@ def verdicts(model: "FrozenModel", texts: list[str]) -> Iterator[Verdict]:
 
 
 def write_verdicts(verdicts: Iterable[Verdict], path: str | Path) -> int:
-    """Write verdicts as lines of JSON with their row from 1 on, whole or not at all; return how many."""
+    """Write verdicts as lines of JSON with rows counted from 1, the whole file or nothing; return their number."""
     count = 0
     with new_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
         for count, verdict in enumerate(verdicts, start=1):

@@ -1,4 +1,4 @@
-"""Texts as weighted tokens: counting, and the choice of the words that carry a value."""
+"""Texts as weighted tokens: counting, and the choice of the words with a value."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -27,11 +27,11 @@ class Ragged:
     words
         Int32 numbers of active words, ascending within a text.
     counts
-        Float64, how often the word occurs in the text.
+        Float64 count of the word in the text.
     neutral
-        Float64, how many tokens of each text are not active.
+        Float64 number of tokens of each text that are not active.
     lengths
-        Float64, how many words each text has, active or not, n-grams not counted.
+        Float64 number of words of each text, active or not, n-grams not counted.
     """
 
     indptr: Int[np.ndarray, " texts_and_one"]
@@ -46,7 +46,7 @@ class Ragged:
 
 @dataclass(frozen=True)
 class CountedTexts:
-    """Many texts with the counts of all their tokens, before any is chosen.
+    """Many texts with the counts of all their tokens, before the choice of active words.
 
     Attributes
     ----------
@@ -55,14 +55,14 @@ class CountedTexts:
     names
         The tokens by number.
     sizes
-        How many tokens each text has, those included that were not numbered.
+        Number of tokens of each text, including those without a number.
     lengths
-        How many words each text has, n-grams not counted.
+        Number of words of each text, n-grams not counted.
     parents
-        With crops, of which text each is; they are the last of the counted texts.
+        With crops, the text of each crop; crops are the last of the counted texts.
     led
-        With modifiers, for each way of following one (the fields of :class:`tokendyn.sentiment.Modifiers`), the text,
-        the word and the number of the occurrences that follow so.
+        With modifiers, for each way of following a modifier (the fields of :class:`tokendyn.sentiment.Modifiers`), the
+        text, the word and the number of such occurrences.
     """
 
     indptr: Int[np.ndarray, " texts_and_one"]
@@ -85,18 +85,18 @@ class CountedTexts:
 def count_words(texts: Sequence[str], rule: TokenRule = _WORDS, *, crops: bool = False) -> CountedTexts:
     """Tokenise and count every token of every text.
 
-    Single words are numbered first, by first occurrence, then negated words, then n-grams; n-grams that only
-    one text holds are counted in ``sizes`` alone, since nothing can be learned from them.
+    Single words are numbered first, by first occurrence, then negated words, then n-grams; n-grams in only one text are
+    counted only in ``sizes``, since nothing can be learned from them.
 
     Parameters
     ----------
     texts
         The texts.
     rule
-        How they become tokens.
+        Rule that splits them into tokens.
     crops
-        Count pieces of long texts too, as further texts: see :func:`tokendyn.sentiment.crops.with_crops`. They bring
-        no token that the texts lack.
+        Count pieces of long texts as further texts: see :func:`tokendyn.sentiment.crops.with_crops`. They add no new
+        tokens.
     """
     lexicon = Lexicon()
     units = read_units(texts, rule, lexicon)
@@ -147,13 +147,13 @@ def count_words(texts: Sequence[str], rule: TokenRule = _WORDS, *, crops: bool =
 def _led(
     numbers: Int[np.ndarray, " units"], rows: Int[np.ndarray, " units"], names: Sequence[str]
 ) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], ...]:
-    """Return the occurrences of words that follow a modifier in each way, counted by text and word."""
+    """Return the occurrences of words that follow a modifier, counted by way, text and word."""
     ways, _ = followers(numbers, roles_of(names))
     return tuple(_tally(np.where(ways == way, numbers, -1), rows, len(names)) for way in range(1, WAYS + 1))
 
 
 def _mark(numbers: Int[np.ndarray, " units"], lexicon: Lexicon) -> Int[np.ndarray, " units"]:
-    """Return the words with those after a negator replaced by their negated forms."""
+    """Return the words; words after a negator are replaced by their negated forms."""
     names = list(lexicon.numbers)
     after = negated(numbers, np.array([is_negator(name) for name in names], dtype=bool))
     new = np.full(len(names), -1, dtype=np.int64)
@@ -169,7 +169,7 @@ def _extend(
     runs = runs[: len(following)]
     valid = (runs >= 0) & (following >= 0)
     keys, inverse = np.unique(runs[valid] * words + following[valid], return_inverse=True)
-    longer = np.full(len(following), -1, dtype=np.int64)  # keys of the next length need 64 bits
+    longer = np.full(len(following), -1, dtype=np.int64)  # keys of longer runs need 64 bits
     longer[valid] = inverse
     return keys, longer
 
@@ -180,7 +180,7 @@ def _tally(
     """Return text, number and count of the distinct tokens of every text."""
     valid = numbers >= 0
     keys, counts = np.unique(rows[valid] * max(names, 1) + numbers[valid], return_counts=True)
-    # 32 bits hold all three, and these columns are the largest arrays of a training.
+    # 32 bits suffice for all three, and these columns are the largest arrays of a training.
     row = (keys // max(names, 1)).astype(np.int32)
     keys %= max(names, 1)
     return row, keys.astype(np.int32), counts.astype(np.int32)
@@ -193,7 +193,7 @@ def _spell(
     words: int,
     kept: Bool[np.ndarray, " keys"] | None,
 ) -> list[str]:
-    """Return the n-grams as written, all or those kept."""
+    """Return the n-grams as written, all of them or those kept."""
     chosen = keys if kept is None else keys[kept]
     first, last = np.divmod(chosen, max(words, 1))
     return [f"{shorter[a]} {names[b]}" for a, b in zip(first.tolist(), last.tolist(), strict=True)]
@@ -209,22 +209,22 @@ def choose_active(
 ) -> Int[np.ndarray, " active"]:
     """Return the numbers, ascending, of the words of largest ``|log-odds| sqrt(df)`` in a part of the texts.
 
-    The log-odds of a word are ``log (df_pos + 1)/(df_neg + 1) - log (n_pos + 2)/(n_neg + 2)`` with df the
-    number of texts that hold it. Source: the prototype's recipe (our own); equal scores keep the earlier word.
+    The log-odds of a word are ``log (df_pos + 1)/(df_neg + 1) - log (n_pos + 2)/(n_neg + 2)`` with df the number of
+    texts that contain it. Source: the prototype's recipe (our own); of equal scores the earlier word is kept.
 
     Parameters
     ----------
     counted
         All texts.
     positive
-        Which texts are of the positive class; or the class of each text, from 0 on. With more than two classes
-        the score of a word is the largest among those of one class against the others.
+        Which texts are of the positive class; or the class of each text, from 0. With more than two classes the score
+        of a word is the largest of its scores for one class against the others.
     part
-        The texts to look at: the training part, never the validation part.
+        The texts to count: the training part, never the validation part.
     at_most
-        How many words to keep at most.
+        Largest number of words to keep.
     min_score
-        Words of a smaller score are left out.
+        Least score of a word.
     """
     chosen = np.zeros(len(counted), dtype=bool)
     chosen[part] = True
@@ -239,7 +239,7 @@ def choose_active(
         with_positive = np.bincount(words[good], minlength=len(counted.names))
         base = np.log(np.sum(which[part] == side) + 2.0) - np.log(np.sum(which[part] != side) + 2.0)
         log_odds = np.log(with_positive + 1.0) - np.log(total - with_positive + 1.0) - base
-        # The square root makes a rare word need larger odds: its log-odds vary about as 1 / sqrt(df).
+        # The square root demands larger odds of a rare word: its log-odds vary about as 1 / sqrt(df).
         score = np.maximum(score, np.abs(log_odds) * np.sqrt(total))
     candidates = np.flatnonzero((score >= min_score) & (total > 0))
     best = candidates[np.argsort(-score[candidates], kind="stable")[:at_most]]

@@ -19,7 +19,7 @@ from tokendyn.errors import BadInputError, OutputError
 from tokendyn.runs.files import new_file
 from tokendyn.show import timelines
 from tokendyn.show.drawing import HULL_LINE, K_FILL, draw_limits, draw_moment, draw_polytope
-from tokendyn.show.labels import place_labels, shown, text_width, write
+from tokendyn.show.labels import letters_within, place_labels, text_width, write
 from tokendyn.show.palette import INK, NEUTRAL, QUIET, shaded
 from tokendyn.show.panels import fitted_box, label_space, style_plane, style_space, style_timeline, wishes
 from tokendyn.show.scene import TokenScene
@@ -163,18 +163,10 @@ def _stage(view: View) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(_SIDE, total), dpi=_DPI, facecolor="white")
     page = figure.add_axes((0, 0, 1, 1), zorder=-1)
     page.set_axis_off()
-    if view.scene.title:
-        write(
-            page,
-            0.12 / _SIDE,
-            1 - 0.12 / total,
-            view.scene.title,
-            10,
-            _title_length(view.scene.title),
-            weight="bold",
-            color=INK,
-            va="top",
-        )
+    if title := view.scene.title:
+        number = text_width(f"layer {view.scene.layers} of {view.scene.layers}", 11)
+        letters = letters_within(title, 10, points=(_SIDE - 0.5) * 72 - number, most=80)
+        write(page, 0.12 / _SIDE, 1 - 0.12 / total, title, 10, letters, weight="bold", color=INK, va="top")
     for number, note in enumerate(notes):
         write(page, 0.12 / _SIDE, 1 - (0.36 + 0.17 * number) / total, note, 8, 120, color=QUIET, va="top")
     box = (left / _SIDE, foot / total, width / _SIDE, width * ratio / total)
@@ -193,14 +185,6 @@ def _stage(view: View) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _title_length(title: str) -> int:
-    """Return how many letters of the title fit beside the layer number."""
-    for length in range(min(len(title), 80), 12, -1):
-        if text_width(shown(title, length), 10, "bold") < (_SIDE - 1.45) * 72:
-            return length
-    return 12
-
-
 class _Stand:
     """Names and limit points: they stand still most of the time, so they are made anew only when they move."""
 
@@ -214,7 +198,7 @@ class _Stand:
             artist.set_animated(view.dim == 2 and artist.get_zorder() > 2)
 
     def artists(self, time: Time) -> list[Artist]:
-        """Return what stands at a time."""
+        """Return the marks that are at rest at a time."""
         view, axes = self.view, self.axes
         inches = np.array(axes.get_position().size * np.array([_SIDE, axes.figure.get_figheight()]))  # type: ignore[union-attr]
         if view.dim == 3:

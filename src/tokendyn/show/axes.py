@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from tokendyn.show.palette import LEADER_COLOURS, QUIET
 
-#: Line styles beside colours, so that lines can be told apart without them.
+#: Line styles beside colours, so that lines can be distinguished without colours.
 STYLES = ("-", "--", "-.", ":")
 
 
@@ -22,7 +22,7 @@ def line(number: int) -> dict[str, Any]:
 
 
 def quiet(axes: Axes, xlabel: str = "", ylabel: str = "") -> None:
-    """Label axes, and take away what distracts."""
+    """Label axes, and remove distracting parts."""
     axes.set_xlabel(xlabel, fontsize=9, color=QUIET)
     axes.set_ylabel(ylabel, fontsize=9, color=QUIET)
     axes.spines[["top", "right"]].set_visible(False)

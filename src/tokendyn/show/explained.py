@@ -17,7 +17,7 @@ class ExplainedLeader:
     Attributes
     ----------
     word, spans
-        The word, and where it stands in the text: pairs of start and end, counted in characters.
+        The word, and its positions in the text: pairs of start and end, counted in characters.
     mass
         Share or number of words that end with it.
     value
@@ -41,9 +41,9 @@ class ExplainedLeader:
 
 @dataclass(frozen=True)
 class ExplainedToken:
-    """A word of the text: where it stands, which leader it ends with (-1: the neutral pole or none), its share.
+    """A word of the text: its position, the leader that it ends with (-1: the neutral pole or none), its share.
 
-    ``contribution`` is what the word itself adds to the logit.
+    ``contribution`` is the part of the logit from the word itself.
     """
 
     word: str
@@ -72,11 +72,11 @@ class ExplainedText:
     leaders, tokens
         See :class:`ExplainedLeader`, :class:`ExplainedToken`; ``token.leader`` counts ``leaders`` from 0.
     neutral_mass, neutral_words
-        Mass of the neutral pole, and how many words of the text are there.
+        Mass of the neutral pole, and number of words of the text at it.
     note
-        Anything the reader must know, in words.
+        Remark for the reader.
     succession
-        Words taken out one after the other, and by how much the verdict leads without this and those before it.
+        Words removed one after the other, with the margin of the verdict without this word and those before it.
     others
         The residual as its negative and its positive part, where every word adds a part of its own; else None.
     several
@@ -85,7 +85,7 @@ class ExplainedText:
     scaled
         What modifiers do to words of the text, a sentence for each.
     doubt
-        Least chance of an error that a text of so many words keeps, whatever its logit.
+        Least chance of an error for a text of this length, whatever its logit.
     """
 
     text: str

@@ -169,7 +169,7 @@ def _page(explained: ExplainedText, scene: TokenScene | None, pictures: Sequence
 
 
 def _motion(explained: ExplainedText, scene: TokenScene | None, colours: list[str]) -> Motion | None:
-    """Return what the slider moves, leaders coloured and numbered as in the text."""
+    """Return the words that the slider moves, leaders coloured and numbered as in the text."""
     if scene is None or not scene.layers or not scene.labels:
         return None
     words = [leader.word for leader in explained.leaders]
@@ -177,7 +177,7 @@ def _motion(explained: ExplainedText, scene: TokenScene | None, colours: list[st
 
 
 def _numbers(explained: ExplainedText) -> list[int]:
-    """Return the number of each leader, 1 for the strongest: it tells them apart where colours do not."""
+    """Return the number of each leader, 1 for the strongest: it distinguishes leaders of similar colours."""
     rank = {leader: number for number, leader in enumerate(explained.by_contribution, start=1)}
     return [rank[leader] for leader in range(len(rank))]
 
@@ -222,7 +222,7 @@ def _summary(explained: ExplainedText) -> str:
 
 
 def neutral_line(explained: ExplainedText) -> str:
-    """Return what the neutral pole holds, in words."""
+    """Return the content of the neutral pole in words."""
     if explained.others is not None:
         low, high = explained.others
         return f"All other words and n-grams add {signed(high)} and {signed(low)}: {signed(explained.residual)}."
@@ -233,7 +233,7 @@ def neutral_line(explained: ExplainedText) -> str:
 
 
 def sum_line(explained: ExplainedText) -> str:
-    """Return the sum of all parts and the logit, in words; it says so when they differ."""
+    """Return the sum of all parts and the logit in words, with a remark if they differ."""
     rest = "residual" if explained.others is None else "other words"
     parts = f"Bias, contributions and {rest} add up to {explained.sum:+.6f}".replace("-", "−")
     if explained.adds_up:
@@ -242,7 +242,7 @@ def sum_line(explained: ExplainedText) -> str:
 
 
 def _meaning(explained: ExplainedText) -> str:
-    """Return what the logit has to do with the probability."""
+    """Return the relation of logit and probability in words."""
     rival, label = explained.classes
     if not explained.several:
         kept = (

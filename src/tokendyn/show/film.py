@@ -60,7 +60,7 @@ class Film:
     """Points that move through stops, as a section of a report.
 
     The page shows the last stop. A button for each stop moves the points there, and two others play and pause. All of
-    it is style, so that pages need no script; who asks for less motion sees jumps and no gliding.
+    it is style, so that pages need no script; with reduced motion the tokens jump instead of gliding.
 
     Attributes
     ----------

@@ -60,6 +60,12 @@ def write(
     return axes.text(x, y, shown(text, longest), fontproperties=font, parse_math=False, **style)  # type: ignore[arg-type]
 
 
+def letters_within(text: str, size: float | int, points: float, most: int) -> int:
+    """Return the number of letters of a bold title that fit within a width, at least twelve and at most ``most``."""
+    lengths = range(min(len(text), most), 12, -1)
+    return next((length for length in lengths if text_width(shown(text, length), size, "bold") <= points), 12)
+
+
 @functools.lru_cache(maxsize=4096)
 def text_width(text: str, size: float | int, weight: str = "normal") -> float:
     """Return the width of a drawn text in points."""

@@ -40,7 +40,7 @@ class LegendPlan:
 
     @property
     def leader_columns(self) -> int:
-        """Return in how many columns the leaders are named."""
+        """Return the number of columns for the names of leaders."""
         return 2 if len(self.leaders) > 4 else 1
 
     @property
@@ -76,7 +76,7 @@ def draw_leaders(axes: Axes, plan: LegendPlan) -> None:
 
 
 def draw_marks(axes: Axes, plan: LegendPlan, columns: int = 1, below: float = 0.0) -> None:
-    """Explain the marks; ``below`` is how many inches under the top to begin."""
+    """Explain the marks, from ``below`` inches under the top."""
     height = axes.get_position().height * axes.figure.get_figheight()  # type: ignore[union-attr]
     axes.add_artist(_legend(axes, plan.marks, columns, 1 - below / height, "Marks" if columns == 1 else ""))
 

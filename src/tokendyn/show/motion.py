@@ -1,4 +1,4 @@
-"""Words that a slider moves through the layers: where each stands, whom it follows, and what is said of it."""
+"""Words that a slider moves through the layers: the position, the leader and the description of each."""
 
 import unicodedata
 from dataclasses import dataclass

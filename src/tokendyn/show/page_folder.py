@@ -28,7 +28,7 @@ def write_page_folder(
     Parameters
     ----------
     folder
-        Folder that appears when it is whole.
+        Folder to write; it appears only when it is complete.
     name
         Name of the JSON file, without its ending.
     record

@@ -1,4 +1,4 @@
-"""Colours and stars that colour-blind readers can tell apart, the same in every picture and page."""
+"""Colours and stars that colour-blind readers can distinguish, the same in every picture and page."""
 
 from dataclasses import dataclass
 

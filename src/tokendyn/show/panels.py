@@ -16,13 +16,13 @@ from matplotlib.ticker import MaxNLocator
 from tokendyn.errors import BadInputError
 from tokendyn.show import timelines
 from tokendyn.show.drawing import MOST_TRAILS, draw_limits, draw_moment, draw_polytope, token_area
-from tokendyn.show.labels import Wish, place_labels, write
+from tokendyn.show.labels import Wish, letters_within, place_labels, write
 from tokendyn.show.legends import LegendPlan, draw_leaders, draw_marks, plan_legend
 from tokendyn.show.palette import INK, QUIET
 from tokendyn.show.scene import TokenScene
 from tokendyn.show.views import Time, View
 
-#: Layers drawn when none are asked for, with the last one.
+#: Default layers to draw, in addition to the last one.
 DEFAULT_LAYERS = (0, 1, 2, 5)
 
 #: Inches of the figure, and of one for a narrow screen.
@@ -337,7 +337,7 @@ def _write_title(figure: Figure, title: str, notes: list[str], layout: Any) -> N
     width, height = figure.get_size_inches()
     y = height - 0.1
     if title:
-        letters = round(9.5 * width)
+        letters = letters_within(title, 12, points=(width - _LEFT - 0.1) * 72, most=round(9.5 * width))
         write(page, _LEFT / width, y / height, title, 12, letters, weight="bold", color=INK, va="top", gid="title")
         y -= _TITLE - 0.06
     for note in notes:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import resources
 from itertools import groupby
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import jinja2
     import pandas as pd
 
-#: Tables show at most this many rows, and say so.
+#: Largest number of rows in a table; longer ones are cut with a note.
 MOST_ROWS = 200
 #: Rows above which a table scrolls in a box of its own.
 _TALL = 16
@@ -79,7 +79,7 @@ class Table:
     note
         A line below.
     groups
-        Headings above the columns, with how many columns each is for; the table scrolls inside then, and its header and
+        Headings above the columns, with their number of columns; the table scrolls inside then, and its header and
         its first column stay.
     """
 
@@ -344,6 +344,14 @@ def closing(command: str, provenance: Mapping[str, object]) -> list[Section]:
     if command:
         sections.append(Command(command))
     return [*sections, Provenance(rest)]
+
+
+def repeated(report: Report, command: str) -> Report:
+    """Return a page with the command that repeats its run, before where it comes from, unless it has one."""
+    sections = list(report.sections)
+    if command and not any(isinstance(part, Command) for part in sections):
+        sections.insert(len(sections) - 1, Command(command))
+    return replace(report, sections=sections)
 
 
 def kept_picture(folder: Path, name: str, alt: str, caption: str = "", heading: str = "") -> Picture:

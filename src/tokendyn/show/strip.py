@@ -31,7 +31,7 @@ def following_strip(scene: TokenScene, *, narrow: bool = False) -> Figure:
     Each column is a layer, each block in it a leader with its followers at that layer, in the leader's
     colour; grey tokens follow no leader, or several. The last column is where the tokens end. With at most
     60 tokens each has a row of its own, in the order of its final leader; with more, heights are masses.
-    Layers after the last change are left out, and the figure says so.
+    Layers after the last change are left out, with a note in the figure.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ from tokendyn.show.views import Time, View
 
 
 def shown_layers(view: View) -> int:
-    """Return how many layers the picture shows: until nothing moves any more, and a little longer."""
+    """Return the number of layers in the picture: until nothing moves any more, and a little longer."""
     return min(view.scene.layers, max(view.still_from + 2, 3))
 
 

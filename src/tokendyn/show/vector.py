@@ -39,7 +39,7 @@ def dark(colours: Float[np.ndarray, "*shape 3"]) -> Float[np.ndarray, "*shape 3"
     paper = np.array([int(DARK_PAPER[start : start + 2], 16) for start in (1, 3, 5)]) / 255
     grey = 1 - lightness**1.25 * (1 - paper)
     # Strong colours are mixed with white, the darker ones more, so that their order stays: .3 becomes .6, .65 becomes
-    # .8. Tints paler than .65 are mixed with black, down to the paper.
+    # 0.8. Tints paler than 0.65 are mixed with black, down to the paper.
     light = np.maximum(np.clip(0.6 + (lightness - 0.3) * 0.57, 0.6, 0.8), lightness)
     lifted = colours + (1 - colours) * (light - lightness) / np.maximum(1 - lightness, 1e-9)
     wanted = np.where(lightness > 0.65, 0.8 - (lightness - 0.65) * 1.94, light)
@@ -115,11 +115,14 @@ def narrowed(figure: "Figure") -> "Iterator[Figure]":
     axes = _in_one_grid(figure)
     specs = {part: spec for part in axes if (spec := part.get_subplotspec()) is not None}
     titles = [(text, text.get_text()) for text in _titles(figure)]
+    bare = [part for part in axes if not part.yaxis.get_tick_params().get("labelleft", True)]
     columns = axes[0].get_subplotspec().get_gridspec().ncols if axes else 1  # type: ignore[union-attr]
     if columns > 1:
         rows = GridSpec(len(axes), 1, figure=figure)
         for number, part in enumerate(axes):
-            part.set_subplotspec(rows[number])
+            _move(part, rows[number])
+        for part in bare:  # its neighbour on the left had the numbers
+            part.tick_params(labelleft=True)
         each = height / (len(axes) / columns)
         height = len(axes) * float(np.clip(NARROW * each / (width / columns), 2.0, 5.0))
     figure.set_size_inches(NARROW, height)
@@ -130,9 +133,11 @@ def narrowed(figure: "Figure") -> "Iterator[Figure]":
         yield figure
     finally:
         restore()
+        for part in bare:
+            part.tick_params(labelleft=False)
         figure.set_size_inches(size)
         for part, spec in specs.items():
-            part.set_subplotspec(spec)
+            _move(part, spec)
         for text, shown in titles:
             text.set_text(shown)
 
@@ -152,6 +157,16 @@ def can_be_narrow(figure: Any) -> bool:
 def _is_grey(colour: str) -> bool:
     channels = [int(colour[start : start + 2], 16) for start in (1, 3, 5)]
     return max(channels) - min(channels) < 0.1 * 255
+
+
+def _move(axes: "Axes", spec: Any) -> None:
+    """Put axes into a cell of a grid, and their colour bars where they are.
+
+    The layout takes a bar that is left behind for a margin of its axes, which may then leave no room for them.
+    """
+    axes.set_subplotspec(spec)
+    for bar in getattr(axes, "_colorbars", ()):
+        bar._set_position(axes.get_position())
 
 
 def _in_one_grid(figure: "Figure") -> "list[Axes]":

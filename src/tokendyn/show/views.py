@@ -1,4 +1,4 @@
-"""What the pictures of a scene share: drawn coordinates, whom each token follows, limits, sizes."""
+"""What the pictures of a scene share: drawn coordinates, the leader of each token, limits, sizes."""
 
 from dataclasses import dataclass
 from functools import cached_property

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Calendars of climate models, which only cftime knows.
 MODEL_CALENDARS = frozenset({"noleap", "365_day", "all_leap", "366_day", "360_day", "julian"})
+#: Seconds that are too many to be counted in nanoseconds.
+_CENTURIES = 9e9
 #: How quarters are written.
 _QUARTER = re.compile(r"\s*(\d{4})-?[Qq]([1-4])\s*")
 #: Families of months; dates that lie on several of them belong to the first.
@@ -173,7 +175,7 @@ def seasons_of(calendar: str | None, dt: float | None) -> tuple[int, ...]:
     calendar
         Of steps that are not equal in seconds.
     dt
-        Seconds between steps that are; None for times that are no dates.
+        Seconds between steps that are; None for times that are not dates.
     """
     if calendar is not None and calendar not in MODEL_CALENDARS:
         size, family = _split(calendar)
@@ -218,7 +220,7 @@ def model_times(times: Sequence[Any], source: str) -> tuple[Float[np.ndarray, " 
     Raises
     ------
     BadInputError
-        If the dates are no dates of cftime.
+        If the dates are not dates of cftime.
     """
     import pandas as pd
 
@@ -272,6 +274,17 @@ def dates_of_texts(index: Any) -> "pd.DatetimeIndex | None":
         warnings.simplefilter("ignore", category=UserWarning)
         dates = pd.to_datetime(pd.Series(texts), errors="coerce", dayfirst=day_first(texts))
     return None if dates.isna().any() else pd.DatetimeIndex(dates, name=index.name)
+
+
+def dates_at(first: "pd.Timestamp", seconds: Float[np.ndarray, " rows"] | Sequence[float]) -> "pd.DatetimeIndex":
+    """Return the dates some seconds after another, to a nanosecond; to a microsecond over centuries."""
+    import pandas as pd
+
+    spans = np.asarray(seconds, dtype=np.float64)
+    if np.abs(spans).max(initial=0.0) < _CENTURIES:
+        return pd.DatetimeIndex(first + pd.to_timedelta(np.round(1e9 * spans), unit="ns"))
+    gaps = pd.TimedeltaIndex(np.round(1e6 * spans).astype("timedelta64[us]"))
+    return pd.DatetimeIndex(first.as_unit("us") + gaps)
 
 
 def day_first(dates: Any) -> bool:

@@ -1,4 +1,4 @@
-"""The times of a table: which column holds them, and what they are: numbers, dates, or steps of a calendar."""
+"""The times of a table: their column, and their kind: numbers, dates, or steps of a calendar."""
 
 import warnings
 from collections.abc import Callable
@@ -12,6 +12,7 @@ from jaxtyping import Float, Shaped
 from tokendyn.data.snapshots.calendars import (
     calendar_of,
     counts_on,
+    dates_at,
     dates_of_numbers,
     dates_on,
     day_first,
@@ -40,7 +41,7 @@ class Clock:
     times
         Numbers: seconds after ``epoch`` of dates, or steps of a calendar.
     epoch
-        Date of time 0, ISO 8601; None for times that are no dates.
+        Date of time 0, ISO 8601; None for times that are not dates.
     calendar
         On which ``times`` count steps; None for seconds and for numbers.
     """
@@ -68,7 +69,7 @@ class Clock:
         gaps = np.diff(times)
         if first.tzinfo is not None or not len(gaps) or (gaps == gaps[0]).all():
             return Clock(times, self.epoch)
-        dates = pd.DatetimeIndex(first + pd.to_timedelta(np.round(1e9 * times), unit="ns"))
+        dates = dates_at(first, times)
         found = calendar_of(dates)
         if found is None:
             return Clock(times, self.epoch)
@@ -235,8 +236,7 @@ def index_after(times: Float[np.ndarray, " rows"], epoch: str, calendar: str | N
     if calendar is not None:
         dates = dates_on(calendar, epoch, times)
         return dates if isinstance(dates, pd.DatetimeIndex) else pd.Index(dates, dtype=object)
-    first = pd.Timestamp(epoch)
-    return pd.DatetimeIndex([first + pd.Timedelta(round(1e9 * float(second)), "ns") for second in times])
+    return dates_at(pd.Timestamp(epoch), times)
 
 
 def dates_after(times: Float[np.ndarray, " rows"], epoch: str, calendar: str | None = None) -> list[str]:

@@ -44,9 +44,19 @@ _CELLS = 2**22  # of a text table that are parsed at a time
 KINDS = ".csv, .tsv, .parquet, .npz, .npy, .h5, .hdf5, .nc (.csv and .tsv also as .gz)"
 
 
+#: What to do with files that other libraries read.
+_ELSEWHERE = {
+    ".mat": "give an array of scipy.io.loadmat(FILE), time first",
+    ".zarr": "give xarray.open_zarr(FOLDER)",
+    ".grib": 'give xarray.open_dataset(FILE, engine="cfgrib")',
+    ".xlsx": "give pandas.read_excel(FILE)",
+    ".xls": "give pandas.read_excel(FILE)",
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Columns:
-    """Arrays by name, read when asked for; the first axis is time.
+    """Arrays by name, read on demand; the first axis is time.
 
     Attributes
     ----------
@@ -101,7 +111,7 @@ def open_columns(table: Any, *, counting: bool = False) -> Iterator[Columns]:
     Raises
     ------
     BadInputError
-        If the file is missing, empty, truncated, of unknown kind or too large, or the object is no table.
+        If the file is missing, empty, truncated, of unknown kind or too large, or the object is not a table.
     """
     if not isinstance(table, str | Path):
         yield _columns_of(table, counting=counting)
@@ -110,9 +120,9 @@ def open_columns(table: Any, *, counting: bool = False) -> Iterator[Columns]:
     name = path.name.lower()
     opener = next((reader for ends, reader in _READERS.items() if name.endswith(ends)), None)
     if not path.is_file():
-        raise BadInputError(f"{path} is not a file: {no_file(path)}")
+        raise BadInputError(f"{path} is not a file: {no_file(path)}{_elsewhere(path)}")
     if opener is None:
-        raise BadInputError(f"{path} is of no known kind; expected {KINDS}")
+        raise BadInputError(f"{path} is of no known kind; expected {KINDS}{_elsewhere(path)}")
     try:
         with opener(path) as columns:
             yield columns
@@ -121,6 +131,12 @@ def open_columns(table: Any, *, counting: bool = False) -> Iterator[Columns]:
     except DAMAGE as error:
         what = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BadInputError(f"{path} cannot be read whole ({what}); is it truncated or of another kind?") from None
+
+
+def _elsewhere(path: Path) -> str:
+    """Return how to come from a file of a kind that is not read to a forecast; nothing where it is not known."""
+    remedy = _ELSEWHERE.get(path.suffix.lower()) if path.exists() else None
+    return f"; in Python, {remedy}" if remedy else ""
 
 
 def _columns_of(table: Any, *, counting: bool) -> Columns:

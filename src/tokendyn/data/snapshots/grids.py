@@ -71,6 +71,8 @@ class Grid:
         Whether the fields came as one array, not as a collection of named ones.
     attrs
         Attributes of the collection.
+    time_attrs
+        Attributes of the coordinate of time: its units, where times are numbers.
     """
 
     variables: tuple[Variable, ...]
@@ -79,6 +81,7 @@ class Grid:
     time: str = "time"
     single: bool = True
     attrs: dict[str, Any] = field(default_factory=dict)
+    time_attrs: dict[str, Any] = field(default_factory=dict)
 
     @property
     def points(self) -> int:
@@ -117,7 +120,7 @@ class Grid:
         return (variable.name or "x") + (f"[{', '.join(places)}]" if places else "")
 
     def described(self) -> str:
-        """Return the fields with their sizes, and how many points are masked."""
+        """Return the fields with their sizes, and the number of masked points."""
         shown = [f"{v.name or 'x'} ({' x '.join(map(str, v.shape))})" for v in self.variables if v.shape]
         shown += [str(v.name or "x") for v in self.variables if not v.shape]
         masked = self.points - self.features
@@ -136,7 +139,7 @@ class Grid:
     def to_xarray(
         self, values: Float[np.ndarray, "rows features"], index: Any, dimension: str | None = None
     ) -> "xr.DataArray | xr.Dataset":
-        """Return rows of features as what the fields were: a DataArray, or a Dataset, with all coordinates.
+        """Return rows of features in the form of the fields: a DataArray, or a Dataset, with all coordinates.
 
         Parameters
         ----------
@@ -151,7 +154,7 @@ class Grid:
 
         rows = dimension or self.time
         index = index.to_index() if isinstance(index, xr.DataArray) else index
-        along: dict[str, Any] = {} if index is None else {rows: ((rows,), index)}
+        along: dict[str, Any] = {} if index is None else {rows: ((rows,), index, self._attrs_of(index, dimension))}
         coords = along | {c.name: (c.dims, c.values, c.attrs) for c in self.coords}
         fields = {
             variable.name: xr.Variable((rows, *variable.dims), part, variable.attrs)
@@ -162,6 +165,30 @@ class Grid:
         ((name, part),) = fields.items()
         own = {key: entry for key, entry in coords.items() if set(entry[0]) <= set(part.dims)}
         return xr.DataArray(part, coords=own, name=name)
+
+    def _attrs_of(self, index: Any, dimension: str | None) -> dict[str, Any]:
+        """Return the attributes of the coordinate of the rows; dates and durations have units of their own."""
+        if dimension is not None:
+            return {}
+        numbers = getattr(getattr(index, "dtype", None), "kind", "O") in "iuf"
+        return {name: value for name, value in self.time_attrs.items() if numbers or name not in ("units", "calendar")}
+
+    def deviations(self, variances: Float[np.ndarray, " features"]) -> Float[np.ndarray, " features"] | None:
+        """Return the divisors of errors of fields: the deviation of the whole field, not that of each point.
+
+        Points in which little happens would count as much as all others. With cell areas a_c, on average 1, it is
+        ``sqrt(V / a_c)`` with the mean ``V`` of the variances over the area of each field, so that a mean of squares
+        over the points is one over the area. None where the features are columns: without coordinates, and of one
+        dimension.
+        """
+        if not any(variable.shape for variable in self.variables):
+            return None
+        if not self.coords and all(len(variable.shape) < 2 for variable in self.variables):
+            return None
+        areas = self.areas()
+        weights = np.ones(self.features) if areas is None else areas
+        means = np.bincount(self.variable_of, weights * variances) / np.bincount(self.variable_of, weights)
+        return np.asarray(np.sqrt(np.where(means > 0, means, 1.0)[self.variable_of] / weights))
 
     def latitude(self, variable: Variable) -> np.ndarray | None:
         """Return the latitude in degrees of every point of a field, None where no coordinate is one."""
@@ -197,18 +224,19 @@ class Grid:
         return {
             "variables": [[v.name, list(v.dims), list(v.shape), v.attrs] for v in self.variables],
             "coords": [[c.name, list(c.dims), c.values.tolist(), c.values.dtype.str, c.attrs] for c in self.coords],
-            "kept": kept, "time": self.time, "single": self.single, "attrs": self.attrs,
+            "kept": kept, "time": self.time, "single": self.single, "attrs": self.attrs, "time_attrs": self.time_attrs,
         }  # fmt: skip
 
     @classmethod
     def read(cls, record: Mapping[str, Any]) -> "Grid":
-        """Return what :meth:`record` gave; TypeError, ValueError or KeyError where it does not fit."""
+        """Return the result of :meth:`record`; TypeError, ValueError or KeyError where it does not fit."""
         variables = tuple(Variable(name, tuple(d), tuple(s), dict(attrs)) for name, d, s, attrs in record["variables"])
         coords = tuple(
             Coordinate(name, tuple(dims), np.array(values, dtype=kind), dict(attrs))
             for name, dims, values, kind, attrs in record["coords"]
         )
-        grid = cls(variables, coords, None, record["time"], bool(record["single"]), dict(record["attrs"]))
+        attributes = dict(record["attrs"]), dict(record.get("time_attrs", {}))
+        grid = cls(variables, coords, None, record["time"], bool(record["single"]), *attributes)
         if record["kept"] is None:
             return grid
         bits = np.frombuffer(base64.b64decode(record["kept"]), dtype=np.uint8)
@@ -254,7 +282,7 @@ def flattened(
     values = rows[0] if len(rows) == 1 else np.concatenate(rows, axis=1)
     if not masking or values.dtype.kind != "f":
         return values, grid
-    # One row tells for most points that they are not masked; only the others are looked at whole.
+    # One row tells for most points that they are not masked; only the others are read completely.
     candidates = np.flatnonzero(np.isnan(values[0])) if len(values) else np.array([], dtype=int)
     masked = candidates[np.isnan(values[:, candidates]).all(axis=0)]
     spatial = np.repeat([bool(v.shape) for v in grid.variables], [v.points for v in grid.variables])
@@ -294,7 +322,11 @@ def grid_of(fields: "Mapping[str | None, xr.DataArray]", table: Any, time: str, 
         for name, coord in table.coords.items()
         if time not in coord.dims and coord.dtype.kind in "iufbU" and set(map(str, coord.dims)) <= used
     )
-    return Grid(variables, coords, None, time, single, {} if single else plain_attrs(table.attrs))
+    along = table.coords.get(time)
+    time_attrs = {} if along is None else plain_attrs(along.attrs)
+    if along is not None and along.dtype.kind == "m":
+        time_attrs["units"] = "s"  # as durations are counted where they become numbers
+    return Grid(variables, coords, None, time, single, {} if single else plain_attrs(table.attrs), time_attrs)
 
 
 def plain_attrs(attrs: Mapping[Any, Any]) -> dict[str, Any]:

@@ -14,7 +14,9 @@ from tokendyn.data.snapshots.grids import Grid, flattened, grid_of, plain_grid
 from tokendyn.data.snapshots.series import Snapshots, snapshots, wrong_numbers
 from tokendyn.errors import BadInputError, listing
 
-#: Most columns of one series that is no field.
+#: How dates begin.
+_DATE = re.compile(r"\d{4}[-./]\d{1,2}\b|\d{1,2}[-./]\d{1,2}[-./]\d{2,4}\b|\d{1,2}[-./]\d{4}\b|\d{4}-?Q[1-4]\b")
+#: Most columns of one series that is not a field.
 MOST_FEATURES = 20_000
 #: Most points of all fields of one series.
 MOST_POINTS = 2_000_000
@@ -71,7 +73,7 @@ def read_trajectories(
     fill: str | None = None,
     dt: float | None = None,
 ) -> list[Snapshots]:
-    """Read several series from one table, told apart by the column ``series``, in order of first appearance.
+    """Read several series from one table, separated by the column ``series``, in order of first appearance.
 
     Parameters are those of :func:`read_snapshots`. Rows are
     counted within their series.
@@ -174,11 +176,12 @@ def _choose(
     if problems:
         raise BadInputError.all_of(available.source, problems)
     if not wanted:
-        raise BadInputError(f"{available.source} holds no column besides {', '.join(filter(None, map(str, special)))}")
+        raise BadInputError(f"{available.source} holds no column besides {', '.join(sorted(filter(None, special)))}")
     lengths = {name: available.shapes[name][0] if available.shapes[name] else 0 for name in (*wanted, *inputs)}
     if len(set(lengths.values())) > 1:
-        told = ", ".join(f"{name} {length}" for name, length in lengths.items())
-        raise BadInputError(f"{available.source}: lengths differ ({told}); choose columns of one length")
+        shown = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise BadInputError(f"{available.source}: lengths differ ({shown}); choose columns of one length")
+    _check_times_first(available, wanted, time)
     values, names, grid = _together(available, wanted, along=time)
     if asked is not None and asked != wanted:
         whole = {
@@ -197,8 +200,20 @@ def _choose(
     return _Chosen(values, names, clock, driving, input_names, grid, time or "time")
 
 
+def _check_times_first(available: Columns, wanted: list[str], time: str | None) -> None:
+    """Raise BadInputError if the times are as many as the entries of another axis of an array than the first one."""
+    count = available.shapes[time][:1] if time in available.shapes else ()
+    for name in wanted if count else ():
+        shape = available.shapes[name]
+        if shape[:1] != count and count[0] in shape[1:]:
+            raise BadInputError(
+                f"{available.source}: {name!r} has shape {shape}, and {time!r} holds {count[0]} times; time is the "
+                f"first axis: transpose {name!r}"
+            )
+
+
 def _arrays_of(available: Columns, asked: list[str]) -> list[str]:
-    """Return the columns that hold what is asked for: ``x0`` and ``x2`` are features of an array ``x``.
+    """Return the requested columns: ``x0`` and ``x2`` are features of an array ``x``.
 
     A model names the features of the arrays that it was fitted to, and asks for them in the file that it forecasts.
     """
@@ -232,7 +247,7 @@ def _together(
     for name in wanted:
         part = available.need(name)
         if part.dtype.kind not in "fiubc":
-            dated = part.size and re.match(r"\d{1,4}[-./]\d{1,2}\b|\d{4}-?Q[1-4]\b", str(part.ravel()[0]))
+            dated = part.size and _DATE.match(str(part.ravel()[0]))
             hint = f", or name it with time={name!r} if it holds the times" if dated else ""
             problems.append(f"{name!r} {wrong_numbers(part)}; choose columns of numbers{hint}")
             continue

@@ -13,6 +13,8 @@ from tokendyn.data.snapshots.grids import Grid
 from tokendyn.errors import LISTED, BadInputError
 from tokendyn.shown import ShortRepr
 
+#: Letters of a unit of time at most: others are sentences.
+_LONGEST_UNIT = 20
 #: Largest difference of a time step from the median step that still counts as uniform, relative to the step.
 UNIFORM = 1e-3
 
@@ -91,18 +93,24 @@ class Snapshots(ShortRepr):
         return replace(self, values=np.ascontiguousarray(self.values[:, columns]), names=tuple(names), grid=None)
 
     @property
+    def unit(self) -> str:
+        """The unit of times that are numbers, if the data have one; else empty."""
+        unit = "" if self.grid is None or self.epoch is not None else self.grid.time_attrs.get("units", "")
+        return unit if isinstance(unit, str) and len(unit) <= _LONGEST_UNIT and " since " not in unit else ""
+
+    @property
     def step_words(self) -> str:
-        """The time step in words: ``1 month``, ``10 minutes``; a number where times are numbers."""
-        return described_step(self.calendar, self.epoch, self.dt)
+        """The time step in words: ``1 month``, ``10 minutes``, ``0.05 s``; a number where times have no unit."""
+        return f"{described_step(self.calendar, self.epoch, self.dt)} {self.unit}".strip()
 
     def in_words(self, time: float) -> str:
-        """Return a time span in words: ``24 months``, ``1.5 hours``, ``3.2 units of time``."""
-        return described_time(self.calendar, self.epoch, time)
+        """Return a time span in words: ``24 months``, ``1.5 hours``, ``0.75 s``, ``3.2 units of time``."""
+        return f"{time:.4g} {self.unit}" if self.unit else described_time(self.calendar, self.epoch, time)
 
     @property
     def time_unit(self) -> tuple[str, float] | None:
-        """The unit in which rates are told, ``("month", 1.0)``, and its length in the times; None for numbers."""
-        return time_unit(self.calendar, self.epoch, self.dt)
+        """The unit of rates, ``("month", 1.0)``, and its length in the times; None without one."""
+        return (self.unit, 1.0) if self.unit else time_unit(self.calendar, self.epoch, self.dt)
 
     @property
     def seasons(self) -> tuple[int, ...]:
@@ -208,9 +216,9 @@ def snapshots(
         slots = np.arange(len(table))
     else:
         at, slots, step, problems = check_times(np.asarray(times), dt, filling=fill is not None)
-    told = labels.__getitem__ if grid is None else grid.cell
+    label_of = labels.__getitem__ if grid is None else grid.cell
     known = ~np.isnan(table)
-    table, more = _checked(table, told, slots, len(at), fill, constant_allowed)
+    table, more = _checked(table, label_of, slots, len(at), fill, constant_allowed)
     problems += more
     if driving is not None:
         driving, more = _checked(driving, input_labels.__getitem__, slots, len(at), fill, constant_allowed=True)

@@ -12,8 +12,8 @@ from tokendyn.errors import BadInputError
 #: Largest Lyapunov exponents at the default parameters, per unit of time.
 LYAPUNOV = {
     "lorenz63": 0.9056,  # Sprott, Chaos and Time-Series Analysis, Oxford 2003, table A.4
-    "rossler": 0.0714,  # the same, a = b = .2, c = 5.7
-    "mackey_glass": 0.0051,  # 1/197 by jitcdde in the NeuroBench data sets, tau = 17; Farmer (1982) gives .007
+    "rossler": 0.0714,  # the same, a = b = 0.2, c = 5.7
+    "mackey_glass": 0.0051,  # 1/197 by jitcdde in the NeuroBench data sets, tau = 17; Farmer (1982) gives 0.007
     "kuramoto_sivashinsky": 0.043,  # Edson et al., ANZIAM J. 61 (2019), L = 22
 }
 
@@ -30,7 +30,7 @@ def lorenz63(
 ) -> Snapshots:
     """Return the Lorenz system, ``x' = sigma (y - x), y' = x (rho - z) - y, z' = x y - beta z``.
 
-    Source: Lorenz, J. Atmos. Sci. 20 (1963), equations 25 to 27. Largest Lyapunov exponent .9056 at the default
+    Source: Lorenz, J. Atmos. Sci. 20 (1963), equations 25 to 27. Largest Lyapunov exponent 0.9056 at the default
     parameters (Sprott 2003).
 
     Parameters
@@ -38,7 +38,7 @@ def lorenz63(
     points
         Snapshots that are returned.
     dt
-        Time between them; each is taken in Runge-Kutta steps of at most .001, local error about 1e-13.
+        Time between them; each is taken in Runge-Kutta steps of at most 0.001, local error about 1e-13.
     sigma, rho, beta
         Parameters of the equations.
     start
@@ -76,8 +76,8 @@ def rossler(
 ) -> Snapshots:
     """Return the Rossler system, ``x' = -y - z, y' = x + a y, z' = b + z (x - c)``.
 
-    Source: Rossler, Phys. Lett. A 57 (1976), equation 2. Largest Lyapunov exponent .0714 at the default parameters
-    (Sprott 2003). Parameters otherwise as of :func:`lorenz63`; Runge-Kutta steps of at most .005.
+    Source: Rossler, Phys. Lett. A 57 (1976), equation 2. Largest Lyapunov exponent 0.0714 at the default parameters
+    (Sprott 2003). Parameters otherwise as of :func:`lorenz63`; Runge-Kutta steps of at most 0.005.
 
     Raises
     ------
@@ -114,9 +114,9 @@ def mackey_glass(
 ) -> Snapshots:
     """Return the Mackey-Glass equation, ``x'(t) = beta x(t - tau) / (1 + x(t - tau)^n) - gamma x(t)``.
 
-    Source: Mackey and Glass, Science 197 (1977), equation 4b. Largest Lyapunov exponent .0051 at ``tau = 17``
-    (Lyapunov time 197 in the NeuroBench data sets; Farmer 1982 estimated .007). Runge-Kutta of order 4 with cubic
-    Hermite interpolation of the past, steps of at most .1.
+    Source: Mackey and Glass, Science 197 (1977), equation 4b. Largest Lyapunov exponent 0.0051 at ``tau = 17``
+    (Lyapunov time 197 in the NeuroBench data sets; Farmer 1982 estimated 0.007). Runge-Kutta of order 4 with cubic
+    Hermite interpolation of the past, steps of at most 0.1.
 
     Parameters
     ----------

@@ -61,8 +61,8 @@ def kuramoto_sivashinsky(
     """Return ``u_t = -u u_x - u_xx - u_xxxx`` on a periodic interval, one column for each grid point.
 
     Source: Kuramoto, Prog. Theor. Phys. 55 (1976); Sivashinsky, Acta Astronaut. 4 (1977). Largest Lyapunov exponent
-    .043 at ``length = 22`` (Edson, Bunder, Mattner, Roberts, ANZIAM J. 61 (2019), table 1). Fourier in space with
-    2/3 dealiasing, exponential Runge-Kutta of order 4 in time with steps of at most .25.
+    0.043 at ``length = 22`` (Edson, Bunder, Mattner, Roberts, ANZIAM J. 61 (2019), table 1). Fourier in space with
+    2/3 dealiasing, exponential Runge-Kutta of order 4 in time with steps of at most 0.25.
 
     Parameters
     ----------

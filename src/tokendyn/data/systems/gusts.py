@@ -22,12 +22,12 @@ RELAXATION, DELAY, STALL_ANGLE, STALL_WIDTH = 3.0, 5.0, 0.28, 0.05
 
 
 def wagner(times: Float[np.ndarray, " times"]) -> Float[np.ndarray, " times"]:
-    """Return ``phi(s) = 1 - .165 e^{-.0455 s} - .335 e^{-.3 s}``, the lift of a sudden angle by its final value."""
+    """Return ``phi(s) = 1 - 0.165 e^{-0.0455 s} - 0.335 e^{-0.3 s}``, the lift of a sudden angle by its final value."""
     return _indicial(times, WAGNER)
 
 
 def kuessner(times: Float[np.ndarray, " times"]) -> Float[np.ndarray, " times"]:
-    """Return ``psi(s) = 1 - .5 e^{-.13 s} - .5 e^{-s}``, the lift on entry into a sharp gust by its final value."""
+    """Return ``psi(s) = 1 - 0.5 e^{-0.13 s} - 0.5 e^{-s}``, the lift on entry into a sharp gust by its final value."""
     return _indicial(times, KUESSNER)
 
 
@@ -139,7 +139,7 @@ def _attached(angle: np.ndarray, dt: float) -> np.ndarray:
 
 
 def _motion(times: np.ndarray, amplitude: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return angle and apparent mass of pitching and plunging with many random reduced frequencies, .02 to 3."""
+    """Return angle and apparent mass of pitching and plunging with many random reduced frequencies, 0.02 to 3."""
     # Few frequencies would be foretold by a linear recurrence that knows nothing of the lags.
     axis, count = -0.5, 40
     frequencies = np.exp(rng.uniform(math.log(0.02), math.log(3.0), (2, count)))

@@ -80,7 +80,7 @@ def linear_wave(
     speed
         c.
     amplitudes
-        ``a_k`` by k; ``.5 sin x + sin 2x + 1.5 sin 5x`` by default.
+        ``a_k`` by k; ``0.5 sin x + sin 2x + 1.5 sin 5x`` by default.
 
     Raises
     ------

@@ -35,7 +35,7 @@ def sinusoids(
     amplitudes
         ``a_j``.
     channels
-        Number of features; each has random phases and, beyond one channel, random gains in [.5, 1.5].
+        Number of features; each has random phases and, beyond one channel, random gains in [0.5, 1.5].
     noise
         Standard deviation of white Gaussian noise, relative to that of each clean channel.
     seed

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tokendyn.particles.meanfield.closure import Closure, Cluster, clusters_at, gaussian_closure
     from tokendyn.particles.meanfield.continuity import CircleLaw, circle_law
     from tokendyn.particles.meanfield.guard import Resolution, needed_tokens, resolution
+    from tokendyn.particles.meanfield.law_run import LawRun, simulate_law
     from tokendyn.particles.meanfield.model import MeanFieldRun, simulate
     from tokendyn.particles.meanfield.phases import Phases, detect_phases
     from tokendyn.particles.meanfield.projection import (
@@ -24,11 +25,12 @@ if TYPE_CHECKING:
     )
     from tokendyn.particles.meanfield.refinement import Refinement, refine
 
-#: Where each name is: loaded when it is used, so that the options of a command can be read without what computes.
+#: The module of each name, imported at first use, so that reading the options of a command imports no numerical code.
 _HOMES = {
     "CircleLaw": "tokendyn.particles.meanfield.continuity",
     "Closure": "tokendyn.particles.meanfield.closure",
     "Cluster": "tokendyn.particles.meanfield.closure",
+    "LawRun": "tokendyn.particles.meanfield.law_run",
     "MeanFieldRun": "tokendyn.particles.meanfield.model",
     "Phases": "tokendyn.particles.meanfield.phases",
     "PredictedTimes": "tokendyn.particles.meanfield.projection",
@@ -46,6 +48,7 @@ _HOMES = {
     "refine": "tokendyn.particles.meanfield.refinement",
     "resolution": "tokendyn.particles.meanfield.guard",
     "simulate": "tokendyn.particles.meanfield.model",
+    "simulate_law": "tokendyn.particles.meanfield.law_run",
     "terminal_phase": "tokendyn.particles.meanfield.projection",
 }
 
@@ -53,6 +56,7 @@ __all__ = [
     "CircleLaw",
     "Closure",
     "Cluster",
+    "LawRun",
     "MeanFieldRun",
     "Phases",
     "PredictedTimes",
@@ -70,6 +74,7 @@ __all__ = [
     "refine",
     "resolution",
     "simulate",
+    "simulate_law",
     "terminal_phase",
 ]
 

@@ -297,7 +297,7 @@ def judged(
             + ("and stay" if math.isinf(without[0].departure) else f"and a departure at t = {without[0].departure:.3g}")
         )
     if only_short:
-        # More tokens would not answer what the run ended too early to show.
+        # More tokens do not help if the run ended too early.
         needed = min(guard.needed, guard.tokens)
         text = f"{guard.shown}: too short for a verdict: {'; '.join(reasons)}"
         return dataclasses.replace(verdict, status="unresolved", needed=needed, reason=text)

@@ -37,7 +37,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class BoundConstants:
-    """What the runs say of the bound.
+    """The bound as estimated from the runs.
 
     Attributes
     ----------
@@ -144,7 +144,7 @@ def fit_constants(
     draws: list[np.ndarray] = []
     while len(draws) < _RESAMPLED:
         rows = rng.integers(len(curves), size=len(curves))
-        # Fewer than three different temperatures do not tell C from K.
+        # Fewer than three different temperatures do not separate C from K.
         if len(set(temperatures[rows].tolist())) >= 3:
             draws.append(_fit(temperatures[rows], [curves[row] for row in rows], best))
     amplitude, growth, rate = (

@@ -6,22 +6,31 @@ of cells, carried along characteristics (conservative and semi-Lagrangian), and 
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from tokendyn.dynamics import TokenFlow
-from tokendyn.errors import BadInputError
+from tokendyn.dynamics import Progress, TokenFlow
+from tokendyn.errors import BadInputError, ConvergenceError
+from tokendyn.particles.meanfield.cell_velocity import CellVelocity
 from tokendyn.particles.meanfield.starts import Density, on_circle
 
-#: Entries of the largest kernel: 8,192 cells, half a gibibyte.
-MAX_CELLS = 8192
+#: Largest number of cells; a kernel that is wide takes fewer of them (:data:`~.cell_velocity.MOST_ENTRIES`).
+MAX_CELLS = 2**18
+
+#: A cell of less mass may move inexactly.
+_EMPTY = 1e-10
 
 #: Largest ``h |dv/dtheta|`` of one step: characteristics keep their order well below 1.
 _COURANT = 0.5
+
+#: Steps after which a law is given up; a thousand cells take minutes for as many.
+_MAX_STEPS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -66,13 +75,23 @@ class CircleLaw:
 
         ``max (F - F_n) - min (F - F_n)`` for the cumulative masses of this law and of the tokens at the edges; it does
         not depend on where angles begin.
+
+        Raises
+        ------
+        BadInputError
+            If there are no angles, or one is not finite.
         """
-        counts = np.histogram(np.mod(angles, 2 * math.pi), bins=self.edges)[0]
-        gaps = np.cumsum(self.masses[state] - counts / max(len(angles), 1))
+        turns = np.mod(np.asarray(angles, dtype=np.float64), 2 * math.pi)
+        if not turns.size or not np.isfinite(turns).all():
+            raise BadInputError("angles must be one or more finite numbers")
+        counts = np.histogram(turns, bins=self.edges)[0]
+        gaps = np.cumsum(self.masses[state] - counts / len(turns))
         return float(gaps.max() - gaps.min())
 
     def tokens(self, count: int, state: int = -1) -> Float[np.ndarray, "tokens 2"]:
         """Return tokens at the quantiles ``(i + 1/2) / count`` of the law."""
+        if not _whole(count) or count < 1:
+            raise BadInputError(f"count must be a whole number above zero, got {count!r}")
         levels = (np.arange(count) + 0.5) / count
         return on_circle(np.interp(levels, self.cumulative(state), self.edges))
 
@@ -80,6 +99,7 @@ class CircleLaw:
 def circle_law(
     flow: TokenFlow, density: Density | Float[np.ndarray, " cells"], times: Float[np.ndarray, " times"], *,
     cells: int = 1024, step: float = 0.05, noise: float = 0.0,
+    stop: Callable[[Float[np.ndarray, " cells"]], bool] | None = None, progress: Progress | None = None,
 ) -> CircleLaw:  # fmt: skip
     """Return the law that the flow makes of a density on the circle.
 
@@ -96,16 +116,23 @@ def circle_law(
     times
         Increasing.
     cells
-        Number of equal cells. A kernel of width ``1/sqrt(beta)`` needs several cells.
+        Number of equal cells. A kernel of width ``1/sqrt(beta)`` needs several cells. Up to 8,192, and more where the
+        kernel is narrow: only its entries above ``e^-80`` are kept then.
     step
         Longest step; steps are shorter where the velocity is steep.
     noise
         Diffusivity D.
+    stop
+        Called with the masses at every time after the first; the law ends at the time at which it returns True.
+    progress
+        Called with the number of times that are done, and their number.
 
     Raises
     ------
     BadInputError
         If the flow is not one of laws on the circle, or density, times or numbers are invalid.
+    ConvergenceError
+        If it takes more than a million steps until the last time, at the speed that the law has.
 
     Examples
     --------
@@ -120,64 +147,53 @@ def circle_law(
     edges = np.linspace(0, 2 * math.pi, len(masses) + 1)
     grid = np.asarray(times, dtype=np.float64)
     _check(flow, grid, step, noise)
-    velocity = _CellVelocity(flow, edges)
+    velocity = CellVelocity(flow, edges)
     kept, steps = [masses], 0
     for before, after in pairwise(grid.tolist()):
+        if progress is not None:
+            progress(len(kept), len(grid))
         left = after - before
         while left > 0:
             speeds = velocity(masses)
-            h = min(step, left, _COURANT / max(_steepness(speeds, edges), 1e-300))
+            h = min(step, left, _COURANT / max(_steepness(speeds, masses, edges), 1e-300))
             # A rest below rounding would be a step that moves nothing.
             h = left if left - h < 1e-9 * step else h
+            # Speeds change during the run, so a step that is too short for a moment is not yet a reason to give up.
+            if steps + left / h > 100 * _MAX_STEPS or steps > _MAX_STEPS:
+                raise ConvergenceError(
+                    f"the law takes steps of {h:.1e} at t = {after - left:.6g}, {left / h:.1e} of them until t = "
+                    f"{after:g}; follow it for a shorter time, give a longer step, lower the inverse temperature or V"
+                )
             masses = _diffused(masses, noise * h / 2)
             half = _carried(masses, edges, velocity(masses) if noise else speeds, h / 2)
             masses = _diffused(_carried(masses, edges, velocity(half), h), noise * h / 2)
             left, steps = left - h, steps + 1
         kept.append(masses)
+        if stop is not None and stop(masses):
+            break
     settings = {"inverse_temperature": flow.inverse_temperature, "cells": len(masses), "step": step, "noise": noise}
-    return CircleLaw(times=grid, edges=edges, masses=np.array(kept), steps=steps, settings=settings)
+    return CircleLaw(times=grid[: len(kept)], edges=edges, masses=np.array(kept), steps=steps, settings=settings)
 
 
-class _CellVelocity:
-    """The velocity at the edges of the cells, as a function of their masses; the kernel is computed once."""
+def _steepness(speeds: np.ndarray, masses: np.ndarray, edges: np.ndarray) -> float:
+    """Return the largest ``|dv/dtheta|`` over cells that hold mass.
 
-    def __init__(self, flow: TokenFlow, edges: np.ndarray):
-        self.flow = flow
-        at = on_circle(edges[:-1])
-        tokens = on_circle((edges[1:] + edges[:-1]) / 2)
-        self.across = np.stack([-at[:, 1], at[:, 0]], axis=1)
-        if flow.value is not None:
-            self.across = self.across @ flow.value
-        self.cold = flow.velocity(at) if math.isinf(flow.inverse_temperature) else None
-        if self.cold is None:
-            scores = flow.inverse_temperature * flow.queries(at) @ tokens.T
-            # Softmax does not depend on a constant of each row; unnormalised attention does.
-            self.kernel = np.exp(scores - scores.max(axis=1, keepdims=True) if flow.normalised else scores)
-            self.tokens = tokens
-        else:
-            self.cold = (self.cold * np.stack([-at[:, 1], at[:, 0]], axis=1)).sum(axis=1)
-
-    def __call__(self, masses: np.ndarray) -> np.ndarray:
-        if self.cold is not None:
-            return self.cold
-        sums = self.kernel @ np.column_stack([masses[:, None] * self.tokens, masses])
-        means = sums[:, :2] / np.maximum(sums[:, 2:], 1e-300) if self.flow.normalised else sums[:, :2]
-        return np.asarray((self.across * means).sum(axis=1))
-
-
-def _steepness(speeds: np.ndarray, edges: np.ndarray) -> float:
-    return float(np.abs(np.diff(speeds, append=speeds[:1])).max()) / float(edges[1] - edges[0])
+    Where there is none, the attention of a cold law jumps from one cluster to another within ``1/beta``.
+    """
+    rises = np.abs(np.diff(speeds, append=speeds[:1]))
+    return float(rises[masses > _EMPTY].max(initial=0.0)) / float(edges[1] - edges[0])
 
 
 def _carried(masses: np.ndarray, edges: np.ndarray, speeds: np.ndarray, h: float) -> np.ndarray:
-    """Return the masses after a time h in a velocity that stands still."""
+    """Return the masses after a time h in a constant velocity."""
     starts, turns = np.arange(len(masses)), h / edges[1]
     slopes = _spline_slopes(speeds)
     first = speeds
     second = _between(speeds, slopes, starts - turns / 2 * first)
     third = _between(speeds, slopes, starts - turns / 2 * second)
     fourth = _between(speeds, slopes, starts - turns * third)
-    traced = starts - turns / 6 * (first + 2 * (second + third) + fourth)
+    # Edges keep their order also where the steps are too long for the jumps of an empty region.
+    traced = np.maximum.accumulate(starts - turns / 6 * (first + 2 * (second + third) + fourth))
     moved = np.diff(_cumulative(masses, traced), append=0.0)
     # The last cell ends where the first begins, one turn later.
     moved[-1] += masses.sum() - moved.sum()
@@ -236,11 +252,14 @@ def _diffused(masses: np.ndarray, spread: float) -> np.ndarray:
 
 def _start(density: Density | np.ndarray, cells: int) -> np.ndarray:
     if callable(density):
-        if not 16 <= cells <= MAX_CELLS:
-            raise BadInputError(f"cells must be from 16 to {MAX_CELLS}, got {cells}")
+        if not _whole(cells) or not 16 <= cells <= MAX_CELLS:
+            raise BadInputError(f"cells must be a whole number from 16 to {MAX_CELLS}, got {cells!r}")
         # The mass of a cell by Simpson's rule: of the fourth order, as nothing after it is.
         edges = np.linspace(0, 2 * math.pi, 2 * cells + 1)
-        values = np.broadcast_to(np.asarray(density(edges), dtype=np.float64), edges.shape)
+        values = np.asarray(density(edges), dtype=np.float64)
+        if values.shape not in ((), edges.shape):
+            raise BadInputError(f"density must return a number for each of {edges.shape} angles, got {values.shape}")
+        values = np.broadcast_to(values, edges.shape)
         masses = values[:-1:2] + 4 * values[1::2] + values[2::2]
     else:
         masses = np.asarray(density, dtype=np.float64)
@@ -252,6 +271,10 @@ def _start(density: Density | np.ndarray, cells: int) -> np.ndarray:
     if not masses.sum() > 0:
         raise BadInputError("density has no mass; give a positive function or masses")
     return np.asarray(masses / masses.sum())
+
+
+def _whole(number: object) -> bool:
+    return isinstance(number, Integral)
 
 
 def _check(flow: TokenFlow, times: np.ndarray, step: float, noise: float) -> None:

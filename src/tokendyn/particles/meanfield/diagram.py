@@ -15,10 +15,11 @@ from tokendyn.dynamics import Progress
 from tokendyn.errors import BadInputError
 from tokendyn.late import function_at
 from tokendyn.particles.meanfield.constants import BoundConstants, fit_constants
+from tokendyn.particles.meanfield.law_run import LawRun
 from tokendyn.particles.meanfield.model import MeanFieldRun, Verdict
-from tokendyn.particles.meanfield.phases import Phases
+from tokendyn.particles.meanfield.phases import DEPARTED, Phases, detect_phases
 from tokendyn.particles.meanfield.scatter import PhaseScatter
-from tokendyn.particles.meanfield.theory import closure_beside
+from tokendyn.particles.meanfield.theory import closure_beside, closure_of
 from tokendyn.results import Curves, Heat, Result
 from tokendyn.results.fields import check_fields
 from tokendyn.runs.files import new_folder, read_json, write_json
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 SCHEMA, SCHEMA_VERSION = "tokendyn-phase", 2
 _RUN_SCHEMA = "tokendyn-phase-run"
+#: Tokens from which the closure beside a law takes means and variances of its start.
+_CLOSURE_TOKENS = 4000
 #: Subfolder of the runs in the folder of a diagram.
 RUNS = "runs"
 
@@ -92,8 +95,10 @@ class PointResult:
     closure_distances: Float[np.ndarray, " closure"]
 
     @classmethod
-    def of(cls, point: Point, run: MeanFieldRun) -> "PointResult":
+    def of(cls, point: Point, run: "MeanFieldRun | LawRun") -> "PointResult":
         """Return the result of a run."""
+        if isinstance(run, LawRun):
+            return cls._of_law(point, run)
         model = closure_beside(run) if run.asks else None
         empty, guard = np.empty(0), run.resolution
         return cls(
@@ -107,6 +112,30 @@ class PointResult:
             crossings=int(run.crossings[run.best]),
             stragglers=guard.stragglers,
             times=run.trajectory.times,
+            distances=run.distances,
+            closure_times=empty if model is None else model.times[::10],
+            closure_distances=empty if model is None else model.distances[::10],
+        )
+
+    @classmethod
+    def _of_law(cls, point: Point, run: LawRun) -> "PointResult":
+        """Return the result of a law, which has no tokens that could be too few."""
+        times = run.times
+        phases = detect_phases(times, run.distances)
+        model = closure_of(run.flow, run.law.tokens(_CLOSURE_TOKENS, 0), None, times)
+        empty = np.empty(0)
+        near: Verdict = "stays" if math.isinf(phases.departure) else "leaves"
+        return cls(
+            point=point,
+            status="completed",
+            resolution="resolved" if run.resolved else "unresolved",
+            needed=math.nan,
+            verdict="unresolved" if not run.resolved else near if phases.least <= DEPARTED else "never",
+            changes=(math.nan, math.nan),
+            phases=phases,
+            crossings=0,
+            stragglers=0,
+            times=times,
             distances=run.distances,
             closure_times=empty if model is None else model.times[::10],
             closure_distances=empty if model is None else model.distances[::10],
@@ -128,7 +157,7 @@ class PointResult:
 
     @classmethod
     def read(cls, path: Path) -> "PointResult":
-        """Read what :meth:`write` wrote."""
+        """Read a diagram written by :meth:`write`."""
         record = read_json(path, schema=_RUN_SCHEMA, version=SCHEMA_VERSION)
         try:
             fields, (first, last) = record["phases"], map(_number, record["metastable"])
@@ -313,7 +342,7 @@ class Diagram(Result):
 def fill(
     folder: Path,
     points: Sequence[Point],
-    run: Callable[[Point], MeanFieldRun],
+    run: Callable[[Point], MeanFieldRun | LawRun],
     *,
     seconds: float = math.inf,
     progress: Progress | None = None,

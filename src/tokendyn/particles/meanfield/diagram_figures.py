@@ -137,7 +137,7 @@ def spectrum_map(diagram: Diagram) -> Figure:
     for axes in (left, right):
         axes.grid(visible=False)
     legend = [
-        Patch(facecolor="white", edgecolor=NEUTRAL, hatch="///", label="too few tokens"),
+        Patch(facecolor="white", edgecolor=LEADER_COLOURS[1], hatch="///", label="too few tokens"),
         Patch(facecolor="white", edgecolor=NEUTRAL, hatch="...", label="not concentrated"),
         Patch(facecolor="white", edgecolor=NEUTRAL, label="nothing concentrates"),
         Patch(facecolor=LEADER_COLOURS[5], edgecolor=NEUTRAL, alpha=0.5, label="stays until the end of the run"),
@@ -184,7 +184,9 @@ def _shade(figure: Figure, axes: Axes, diagram: Diagram, table: np.ndarray, name
             elif math.isinf(table[i, j]):
                 axes.add_patch(Rectangle((j, i), 1, 1, facecolor=LEADER_COLOURS[5], alpha=0.5, linewidth=0))
             if verdicts.count("unresolved") * 2 > len(verdicts):
-                axes.add_patch(Rectangle((j, i), 1, 1, fill=False, hatch="///", edgecolor="white", linewidth=0))
+                axes.add_patch(
+                    Rectangle((j, i), 1, 1, fill=False, hatch="///", edgecolor=LEADER_COLOURS[1], linewidth=0)
+                )
     axes.set_xticks(np.arange(len(diagram.ratios)) + 0.5, [f"{ratio:g}" for ratio in diagram.ratios])
     axes.set_yticks(np.arange(len(diagram.betas)) + 0.5, [f"{beta:g}" for beta in diagram.betas])
 
@@ -216,7 +218,7 @@ def slopes_figure(diagram: Diagram) -> Figure | None:
                 x, y, bars, fmt="o", color=LEADER_COLOURS[0], capsize=2.5, label=f"runs, slope {_slope(x, y, power)}"
             )
         else:
-            axes.text(0.5, 0.5, "in no run that is resolved", transform=axes.transAxes, ha="center", color=QUIET)
+            axes.text(0.5, 0.06, "in no run that is resolved", transform=axes.transAxes, ha="center", color=QUIET)
         models = [(beta, _closure(diagram.at(beta)[0])) for beta in betas]
         closed = [(beta, getattr(model.phases, name)) for beta, model in models if model is not None]
         closed = [(beta, value) for beta, value in closed if math.isfinite(value)]

@@ -24,7 +24,7 @@ _NOTE = (
     "point; least is the least distance (W2) of all tokens to these points. stays: concentrated until the end of the "
     "run; leaves: concentrated, then left; never: not nearer than 0.5; unresolved: another number of tokens gives "
     "another answer; nothing: there is no projected law. Changes are those of a run of another size; stragglers are "
-    "tokens left to themselves off E. Over several seeds: mean, standard deviation, and in how many seeds it was found."
+    "tokens left to themselves off E. Over several seeds: mean, standard deviation, and the number of seeds with it."
 )
 
 
@@ -98,7 +98,7 @@ _OVER_SPECTRA = "Every point is a run: its colour says how near its tokens came 
 
 
 def diagram_report(record: Mapping[str, Any], pictures: Path) -> Report:
-    """Return the page of what :func:`write_diagram` recorded; ``pictures`` is the folder with its figures."""
+    """Return the page of the record of :func:`write_diagram`; ``pictures`` is the folder with its figures."""
     settings, points = record["settings"], record["points"]
     missing, over_time = record["asked"] - record["runs"], not settings["ratios"]
     captions = {
@@ -143,7 +143,7 @@ def _constants(record: Mapping[str, Any]) -> list[Section]:
 
 
 def _notice(name: str, *, over_time: bool) -> str:
-    """Return what to notice in a figure."""
+    """Return the caption that explains a figure."""
     return {
         "phase": "Notice the time between the triangles: there the distance is within twice its least value."
         if over_time

@@ -76,7 +76,7 @@ class Curve:
 def experiment_a(
     betas: Sequence[float] = BETAS, v2: float = 2.0, count: int = 1000, until: float = 20.0, tell: Tell | None = None
 ) -> tuple[list[Concentration], list[Curve]]:
-    """Run ``V = diag(1, v2)``, ``B = diag(4, 1)`` from quantile tokens on the circle; Heun, h = .05."""
+    """Run ``V = diag(1, v2)``, ``B = diag(4, 1)`` from quantile tokens on the circle; Heun, h = 0.05."""
     start = circle_quantiles(count, asymmetric_density)
     times = np.arange(round(until / 0.05) + 1) * 0.05
     rows, curves = [], []
@@ -122,7 +122,7 @@ def experiment_b(
 ) -> tuple[list[dict[str, Any]], list[Curve]]:
     """Run ``V = diag(1, 1, 2)``, ``B = diag(4, 4, 1)``, so dim E = 2, on the sphere; RK4, h = 1/8.
 
-    The start is a Fibonacci lattice pushed by 1/4 along ``e_3``: left as it is, it is symmetric about E, and clusters
+    The start is a Fibonacci lattice pushed by 1/4 along ``e_3``: unchanged, it is symmetric about E, and clusters
     would never leave. Each beta has as many tokens as it needs, and no fewer than ``least_count``.
     """
     times = np.arange(57) * 0.125
@@ -143,7 +143,7 @@ def experiment_b(
 
 
 def turning_flow(inverse_temperature: float, angle: float = 0.3) -> TokenFlow:
-    """Return V = rotation by ``angle``, ``V B^T = diag(2, .8)``: a collapsed cluster turns at rate ``sin(angle)``."""
+    """Return V = rotation by ``angle``, ``V B^T = diag(2, 0.8)``: a collapsed cluster turns at rate ``sin(angle)``."""
     cosine, sine = math.cos(angle), math.sin(angle)
     value = np.array([[cosine, -sine], [sine, cosine]])
     return TokenFlow(inverse_temperature, interaction=(value.T @ np.diag([2.0, 0.8])).T, value=value)
@@ -175,7 +175,7 @@ def experiment_c(
 
 
 def leaning_flow(inverse_temperature: float, lean: float = 0.5) -> TokenFlow:
-    """Return ``V = [[1, 0], [lean, 2]]``, ``V B^T = diag(4, 2)``: ``E = span(e_1)`` is no eigenspace of V."""
+    """Return ``V = [[1, 0], [lean, 2]]``, ``V B^T = diag(4, 2)``: ``E = span(e_1)`` is not an eigenspace of V."""
     value = np.array([[1.0, 0.0], [lean, 2.0]])
     return TokenFlow(inverse_temperature, interaction=np.linalg.solve(value, np.diag([4.0, 2.0])).T, value=value)
 
@@ -191,7 +191,7 @@ def experiment_d(
     """Measure when clusters leave an E that V does not keep, against n and beta (a conjecture; see the docs).
 
     Each (beta, n) is run from quantile tokens (seed None) and from independent tokens of some seeds. The departure is
-    the first time after the least distance at which the distance exceeds .3.
+    the first time after the least distance at which the distance exceeds 0.3.
     """
     times = np.arange(round(until / 0.1) + 1) * 0.1
     rows = []

@@ -129,8 +129,9 @@ def tokens_figure(run: MeanFieldRun, *, narrow: bool = False) -> Figure:
     circle = stage.dim == 2
     if narrow:
         moments = sorted({moments[0], moments[len(moments) // 2], moments[-1]})
-    figure = new_figure(NARROW if narrow else 11.0, 5.4 if circle else 2.9)
-    grid = figure.add_gridspec(2 if circle else 1, len(moments), height_ratios=[1.0, 1.35] if circle else None)
+    figure = new_figure(NARROW if narrow else 11.0, 5.4 if circle and not narrow else 4.2 if circle else 2.9)
+    heights = [0.5 if narrow else 1.0, 1.35]
+    grid = figure.add_gridspec(2 if circle else 1, len(moments), height_ratios=heights if circle else None)
     for column, state in enumerate(moments):
         axes = figure.add_subplot(grid[0, column])
         draw_moment(axes, stage, state)

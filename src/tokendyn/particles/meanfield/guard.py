@@ -33,7 +33,7 @@ REACH = 1.25
 
 @dataclass(frozen=True)
 class Resolution:
-    """Whether finitely many tokens stand for a law of full support at this inverse temperature.
+    """Whether finitely many tokens represent a law of full support at this inverse temperature.
 
     Attributes
     ----------
@@ -98,7 +98,7 @@ def _exponential(power: float) -> float:
 def resolution(
     flow: TokenFlow, tokens: Float[np.ndarray, "tokens dim"], weights: Float[np.ndarray, " tokens"] | None = None
 ) -> Resolution:
-    """Return whether the tokens, as they are at the start, resolve the attention kernel.
+    """Return whether the tokens at the start resolve the attention kernel.
 
     A cheap rule of thumb: it can ask for more tokens than the answer needs, and it does not see the tail of the law, on
     which the answer may depend later. :func:`~tokendyn.particles.meanfield.simulate` begins with this verdict and then

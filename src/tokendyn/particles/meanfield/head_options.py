@@ -34,7 +34,7 @@ class HeadOptions:
     prefix
         Start of the names of the tensors, for models of several parts, such as model.encoder.
     theory_only
-        Report what the theory says of the head, and run nothing.
+        Report the theory of the head, and run nothing.
     text
         A text, or a file with one: start from the embeddings of its words (model of sentiment train as ``tokens``,
         or ``weights`` with tokenizer.json beside it). They are those of the bare words, not the states that enter the

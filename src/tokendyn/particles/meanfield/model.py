@@ -1,4 +1,4 @@
-"""Tokens at low temperature (arXiv 2605.10931): run them, measure how they concentrate, and say what to trust."""
+"""Tokens at low temperature (arXiv 2605.10931): run them, measure their concentration, and check the result."""
 
 import math
 from collections.abc import Sequence
@@ -99,7 +99,7 @@ class MeanFieldRun(Result):
 
     @property
     def status(self) -> str:
-        """How the integration ended; :attr:`verdict` says what the run shows."""
+        """Status of the integration; :attr:`verdict` has the result of the run."""
         return self.trajectory.status
 
     @cached_property
@@ -335,7 +335,7 @@ class MeanFieldRun(Result):
         return table
 
     def picture(self) -> Curves:
-        """Return the distance to the projected law over time, or to E itself where there is no such law."""
+        """Return the distance to the projected law over time, or to E itself if there is no such law."""
         times = self.trajectory.times
         if not self.asks:
             return Curves(times, {"distance to E": self.distances_to_e}, "time", "distance to E")

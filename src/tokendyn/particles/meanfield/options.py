@@ -344,7 +344,7 @@ class TimeOptions:
     noise
         Diffusivity of Brownian motion on the sphere; needs ``integrator="euler"``.
     budget
-        Time after which the run stops and keeps what it has, such as 90s or 10m.
+        Time after which the run stops and keeps the part done, such as 90s or 10m.
     """
 
     time: float | None = None

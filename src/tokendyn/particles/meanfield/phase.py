@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tokendyn.particles.meanfield import MeanFieldRun, Projection
     from tokendyn.particles.meanfield.constants import BoundConstants
     from tokendyn.particles.meanfield.diagram import Diagram, Point
+    from tokendyn.particles.meanfield.law_run import LawRun
     from tokendyn.runs.checkpoint import Checkpoint
     from tokendyn.runs.store import Status
 
@@ -60,11 +61,14 @@ class Phase(TimeOptions, StartOptions, FlowOptions, Experiment["PhaseResult"]):
     betas
         Inverse temperatures, with commas.
     ratios
-        Ratios v2/v1 of V = diag(1, ..., 1, v2/v1), with commas; they ask for the diagram over the spectrum.
+        Ratios v2/v1 of V = diag(1, ..., 1, v2/v1), separated by commas; they select the diagram over the spectrum.
     spectrum
         The diagram over the spectrum, with the usual ratios.
     seeds
         Runs at each point, with seeds from ``seed`` on; the start must be random.
+    without_tokens
+        Solve the continuity equation of the law on the circle in place of running tokens, each beta on as many cells as
+        its kernel needs: for betas up to 1e6. It needs a start by density.
     fit
         Fit the constants K, C, c of the bound W2 <= K (sqrt(log(beta + 1) / beta) e^(Ct) + e^(-ct)), with intervals of
         95 %; print them, and write them as a table and in LaTeX. It takes four betas or more.
@@ -80,6 +84,7 @@ class Phase(TimeOptions, StartOptions, FlowOptions, Experiment["PhaseResult"]):
     ratios: str | None = None
     spectrum: bool = False
     seeds: int = 1
+    without_tokens: bool = False
     fit: bool = False
     report: bool = True
 
@@ -88,14 +93,13 @@ class Phase(TimeOptions, StartOptions, FlowOptions, Experiment["PhaseResult"]):
         return Path("phase")
 
     def outline(self) -> Sequence[str]:
-        """Return what will be run, where nothing concentrates, and which betas the start does not resolve."""
+        """Describe the runs, where nothing concentrates, and the betas that the start does not resolve."""
         from tokendyn.particles.meanfield import resolution
 
         points, system = self._points, self._system
-        kind = self.start_kind(system.dim)
-        lines = [f"{counted(len(points), 'run')} of {system.count} {kind} tokens in {counted(system.dim, 'dimension')}"]
+        lines = [f"{counted(len(points), 'run')} of {system.words}"]
         hottest: dict[float, Point] = {}
-        for point in points:
+        for point in points if not self.without_tokens else ():
             hottest.setdefault(point.beta, point)
         for point in hottest.values():
             guard = resolution(system.flow(point), *system.starter(system.count, point.seed))
@@ -108,7 +112,7 @@ class Phase(TimeOptions, StartOptions, FlowOptions, Experiment["PhaseResult"]):
         return lines
 
     def check(self, checkpoint: "Path | str | None" = None) -> Sequence[str]:
-        """Check everything that a run would check; return what would be run, in sentences."""
+        """Make all checks of the runs; return a description of them in sentences."""
         lines = self.outline()
         self._seconds(None)
         rehearse(lambda begun: self._system.run(self._points[-1], begun))
@@ -121,7 +125,7 @@ class Phase(TimeOptions, StartOptions, FlowOptions, Experiment["PhaseResult"]):
         checkpoint: "Checkpoint | Path | str | None" = None,
         budget: float | None = None,
     ) -> "PhaseResult":
-        """Run what is missing of the diagram.
+        """Run the missing points of the diagram.
 
         Parameters
         ----------
@@ -202,7 +206,9 @@ class Phase(TimeOptions, StartOptions, FlowOptions, Experiment["PhaseResult"]):
             settings = self._settings
             known = read_json(folder / "phase.json", schema=SCHEMA, version=SCHEMA_VERSION).get("settings")
             fixed = {name for name in settings if name not in ("betas", "ratios")}
-            changed = sorted(name for name in fixed if not isinstance(known, dict) or known.get(name) != settings[name])
+            # A diagram of before the option has runs of tokens.
+            before = {"without_tokens": False} | (known if isinstance(known, dict) else {})
+            changed = sorted(name for name in fixed if before.get(name) != settings[name])
             if changed:
                 raise BadInputError(
                     f"{folder} holds a diagram with other settings ({', '.join(changed)} differ); choose another "
@@ -249,7 +255,8 @@ class Phase(TimeOptions, StartOptions, FlowOptions, Experiment["PhaseResult"]):
         if not has_ratios:
             # A diagram over time has one axis of time for all points.
             system.common = max(system.predicted(point) for point in points)
-        check_size(len(system.grid(points[-1])), system.count, system.dim)
+        if not self.without_tokens:
+            check_size(len(system.grid(points[-1])), system.count, system.dim)
         system.flow(points[0])
         return points
 
@@ -271,6 +278,8 @@ class Phase(TimeOptions, StartOptions, FlowOptions, Experiment["PhaseResult"]):
         kind = self.start_kind(system.dim)
         if self.seeds > 1 and kind not in RANDOM:
             problems.append(f"`start={kind}` is the same for every seed; for `seeds` take {', '.join(RANDOM)}")
+        if self.without_tokens:
+            problems += self._law_problems(kind)
         if self.fit and (stretches is not None or len(set(temperatures.tolist())) < FEWEST):
             problems.append(f"`fit` needs {FEWEST} different `betas` or more, and neither `spectrum` nor `ratios`")
         if problems:
@@ -281,6 +290,17 @@ class Phase(TimeOptions, StartOptions, FlowOptions, Experiment["PhaseResult"]):
             for k in range(self.seeds) for beta in sorted(set(temperatures.tolist())) for ratio in axis
         ]  # fmt: skip
         return points, stretches is not None
+
+    def _law_problems(self, kind: str) -> list[str]:
+        """Return what a law without tokens cannot have."""
+        problems = []
+        if self._system.dim != 2 or kind not in ("quantile", "quadrature"):
+            problems.append("`without_tokens` is for the circle and a start by `density`; leave out `start` and `dim`")
+        given = [name for name in ("count", "error_tolerance") if getattr(self, name) is not None]
+        given += [name for name in ("causal", "unnormalised") if getattr(self, name)]
+        if given:
+            problems.append(f"`without_tokens` has no `{'` and no `'.join(given)}`; leave it out")
+        return problems
 
     @cached_property
     def _settings(self) -> dict[str, Any]:
@@ -293,7 +313,8 @@ class Phase(TimeOptions, StartOptions, FlowOptions, Experiment["PhaseResult"]):
         }
         names = ("density", "tilt", "centres", "concentration", "time", "every", "integrator", "tolerance", "noise")
         return {
-            "words": f"{system.count} {kind} tokens in {system.dim} dimensions", "start": kind, "tokens": system.count,
+            "words": system.words, "start": kind, "tokens": None if self.without_tokens else system.count,
+            "without_tokens": self.without_tokens,
             "dim": system.dim, "step": system.step, **matrices, "push": self.pushed(system.dim).tolist(),
             **{name: getattr(self, name) for name in names}, "unnormalised": self.unnormalised, "causal": self.causal,
             "betas": sorted({point.beta for point in points}),
@@ -325,6 +346,13 @@ class _System:
         self.step = phase.chosen_step()
         self.common: float | None = None
 
+    @property
+    def words(self) -> str:
+        """What is run, in words."""
+        if self.phase.without_tokens:
+            return f"the {self.phase.density} law on the circle, without tokens"
+        return f"{self.count} {self.phase.start_kind(self.dim)} tokens in {self.dim} dimensions"
+
     def matrix(self, point: "Point") -> "np.ndarray | None":
         """Return V at a point."""
         from tokendyn.particles.meanfield.diagram import stretched
@@ -335,17 +363,32 @@ class _System:
         """Return the vector field at a point."""
         return self.phase.flow_at(point.beta, self.matrix(point), self.interaction)
 
-    def run(self, point: "Point", progress: Callable[..., None] | None = None) -> "MeanFieldRun":
+    def run(self, point: "Point", progress: Callable[..., None] | None = None) -> "MeanFieldRun | LawRun":
         """Run one point."""
         from tokendyn.particles.meanfield import simulate
 
         phase = self.phase
+        if phase.without_tokens:
+            return self._law(point, progress)
         tokens, weights = self.starter(self.count, point.seed)
         return simulate(
             self.flow(point), tokens, self.grid(point), weights=weights, method=phase.integrator, step=self.step,
             tolerance=phase.tolerance, noise=phase.noise, seed=point.seed, progress=progress,
             start=functools.partial(sized, self.starter, point.seed), error_tolerance=phase.error_tolerance,
         )  # fmt: skip
+
+    def _law(self, point: "Point", progress: Callable[..., None] | None) -> "LawRun":
+        """Follow the law of one point."""
+        import numpy as np
+
+        from tokendyn.particles.meanfield.experiments import asymmetric_density
+        from tokendyn.particles.meanfield.law_run import simulate_law
+
+        density = asymmetric_density if self.phase.density == "asymmetric" else np.ones_like
+        step = {} if self.step == "auto" else {"step": self.step}
+        return simulate_law(
+            self.flow(point), density, self.grid(point), noise=self.phase.noise, progress=progress, **step
+        )
 
     def grid(self, point: "Point") -> "np.ndarray":
         """Return the output times of a point."""

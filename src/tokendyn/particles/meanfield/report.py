@@ -85,7 +85,7 @@ class Companions:
 
     @classmethod
     def read(cls, record: Mapping[str, Any]) -> "Companions":
-        """Read what :meth:`record` returned."""
+        """Read the values of :meth:`record`."""
         seeds = [
             (
                 int(row["seed"]),
@@ -124,7 +124,7 @@ def save_run(
     run
         The run.
     folder
-        Folder that appears when it is whole.
+        Folder to write; it appears only when it is complete.
     title
         What was run, for headings.
     companions
@@ -184,7 +184,7 @@ def write_figures(run: MeanFieldRun, folder: Path) -> None:
 
 
 def load_run(folder: str | Path) -> tuple[MeanFieldRun, str, str, Companions]:
-    """Read what :func:`save_run` wrote; return the run, its title, its command and its companions.
+    """Read the files of :func:`save_run`; return the run, its title, its command and its companions.
 
     Raises
     ------
@@ -225,7 +225,7 @@ def save_refinement(refinement: Refinement, folder: str | Path, *, overwrite: bo
 
 
 def load_refinement(folder: str | Path) -> Refinement:
-    """Read what :func:`save_refinement` wrote.
+    """Read the files of :func:`save_refinement`.
 
     Raises
     ------
@@ -314,7 +314,7 @@ def save_theory(
 
 
 def theory_report(record: Mapping[str, Any], pictures: Path) -> Report:
-    """Return the page of what :func:`save_theory` wrote."""
+    """Return the page of the files from :func:`save_theory`."""
     sections: list[Section] = [Table(rows, heading) for heading, rows in record["facts"].items()]
     spectrum = kept_picture(pictures, "spectrum.png", "Eigenvalues in the complex plane", heading="Spectra")
     sections.insert(1, spectrum)
@@ -362,7 +362,7 @@ def run_report(
 
 
 def run_pictures(run: MeanFieldRun) -> list[Section]:
-    """Return what the page of a run draws: the distance to the projected law, if there is one, and the tokens."""
+    """Return the figures of the page of a run: the distance to the projected law, if there is one, and the tokens."""
     sections: list[Section] = []
     if run.asks:
         figure = distance_figure(run, closure_beside(run), envelope(run))

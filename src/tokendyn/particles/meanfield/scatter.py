@@ -19,7 +19,7 @@ class Estimate:
     mean, deviation
         Over the seeds in which it is finite; the deviation is that of one run (``n - 1``). NaN when undefined.
     found, seeds
-        In how many seeds it is finite, of how many.
+        Number of seeds in which it is finite, and number of seeds.
     """
 
     mean: float

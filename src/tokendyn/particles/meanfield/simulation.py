@@ -45,7 +45,7 @@ class MeanField(HeadOptions, TimeOptions, StartOptions, FlowOptions, Experiment[
         Compare with a second run of another size, which judges whether n resolves beta; without it only the start is
         judged.
     refine
-        Run 2n and 4n tokens too, and say how much the distances change.
+        Run 2n and 4n tokens too, and report the change of the distances.
     seeds
         Number of seeds of a random start, for the scatter of the phases; the run of the first seed is kept.
     animation
@@ -93,7 +93,7 @@ class MeanField(HeadOptions, TimeOptions, StartOptions, FlowOptions, Experiment[
         ]
 
     def check(self, checkpoint: "Path | str | None" = None) -> Sequence[str]:
-        """Check everything that a run would check; return what would be run, in sentences."""
+        """Make all checks of a run; return a description of it in sentences."""
         return self.outline() if self.theory_only else super().check(checkpoint)
 
     def run(
@@ -108,7 +108,7 @@ class MeanField(HeadOptions, TimeOptions, StartOptions, FlowOptions, Experiment[
         Parameters
         ----------
         progress
-            Called with steps done, and how many there are, of each run.
+            Called with the number of steps done, and the total number, of each run.
         checkpoint
             Where the state of the first run is kept.
         budget

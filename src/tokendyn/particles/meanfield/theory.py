@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from tokendyn.dynamics import TokenFlow
 from tokendyn.particles.meanfield.closure import Closure, clusters_at, gaussian_closure
 from tokendyn.particles.meanfield.model import MeanFieldRun
 
@@ -56,9 +57,17 @@ def closure_beside(run: MeanFieldRun, beyond: float = 0.0) -> Closure | None:
 
     It applies to normalised attention on the circle at finite beta with diagonal V and B and one dominant direction.
     """
-    flow, trajectory = run.flow, run.trajectory
+    trajectory = run.trajectory
+    return closure_of(run.flow, trajectory.states[0], trajectory.weights, trajectory.times, beyond)
+
+
+def closure_of(
+    flow: TokenFlow, start: Float[np.ndarray, "tokens dim"], weights: Float[np.ndarray, " tokens"] | None,
+    times: Float[np.ndarray, " times"], beyond: float = 0.0,
+) -> Closure | None:  # fmt: skip
+    """Return the closure for tokens at the first of some times; see :func:`closure_beside`."""
     plain = flow.normalised and not flow.causal and 0 < flow.inverse_temperature < math.inf
-    if trajectory.states.shape[2] != 2 or not plain:
+    if start.shape[1] != 2 or not plain:
         return None
     matrices = [np.eye(2) if matrix is None else matrix for matrix in (flow.value, flow.interaction)]
     if any(np.count_nonzero(matrix - np.diag(np.diag(matrix))) for matrix in matrices):
@@ -66,13 +75,12 @@ def closure_beside(run: MeanFieldRun, beyond: float = 0.0) -> Closure | None:
     v, b = map(np.diag, matrices)
     order = np.argsort(-v * b, kind="stable")
     v, b = v[order], b[order]
-    clusters = clusters_at(np.ascontiguousarray(trajectory.states[0][:, order]), trajectory.weights)
+    clusters = clusters_at(np.ascontiguousarray(start[:, order]), weights)
     if not (v[0] * b[0] > v[1] * b[1] and b[0] > 0) or any(cluster.variance <= 0 for cluster in clusters):
         return None
-    start = float(trajectory.times[0])
-    until = float(trajectory.times[-1]) - start + beyond
+    until = float(times[-1] - times[0]) + beyond
     closure = gaussian_closure(v.tolist(), b.tolist(), flow.inverse_temperature, clusters, until)
-    return _later(closure, start) if start else closure
+    return _later(closure, float(times[0])) if times[0] else closure
 
 
 def _later(curve: Closure, start: float) -> Closure:

@@ -13,7 +13,7 @@ _LEAST_SCALE = 1e-12
 
 
 def parameter_problems(model: Forecaster, counts: Iterable[str], numbers: Iterable[str] = ()) -> list[str]:
-    """Return what is wrong with parameters that must be counts or numbers of at least 0, and with a budget."""
+    """Return the faults of parameters that must be counts or numbers of at least 0, and with a budget."""
     problems = [problem for name in counts for problem in check_count(name, getattr(model, name))]
     problems += [problem for name in numbers for problem in check_number(name, getattr(model, name), 0.0)]
     budget = getattr(model, "budget", None)

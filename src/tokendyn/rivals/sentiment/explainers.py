@@ -127,7 +127,7 @@ class Judge:
         The model and the text.
     verdict, probability, classes
         The class that the model predicts for the whole text (its number, the first if several are as likely),
-        its probability there, and how many classes there are. The class stays the same for every variant.
+        its probability there, and the number of classes. The class stays the same for every variant.
     calls
         How many variants of the text the model has judged.
     """

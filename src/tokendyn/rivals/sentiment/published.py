@@ -59,7 +59,7 @@ class Gradient(NamedTuple):
 def run_texts(
     texts: Ragged | CountedTexts, rows: Int[np.ndarray, " rows"], network: Network, temperature: float
 ) -> tuple[Float[np.ndarray, " rows"], Int[np.ndarray, " rows"]]:
-    """Return the logits of some texts and how many of their distinct words lead themselves at the last layer.
+    """Return the logits of some texts and the number of their distinct words that lead themselves at the last layer.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ class PublishedHardmax(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     over tokens, a logistic decoder. It exists to be compared with
     :class:`~tokendyn.sentiment.classifier.LeaderClassifier`, which is better and has fewer leaders.
 
-    Training is in float64: scores are divided by T = .001, which would turn the rounding of float32 into relative
+    Training is in float64: scores are divided by T = 0.001, which would turn the rounding of float32 into relative
     errors of 1e-4 and more in the weights. Embeddings start standard normal, the decoder uniform in
     ``+-1/sqrt(dim)``. What the paper leaves open (rate, batch, start) is our own choice.
 
@@ -248,7 +248,7 @@ class PublishedHardmax(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return labels
 
     def leader_counts(self, texts: Iterable[Any]) -> Int[np.ndarray, " texts"]:
-        """Return how many distinct words of each text lead themselves at the last layer, at hardmax."""
+        """Return the number of distinct words of each text that lead themselves at the last layer, at hardmax."""
         return self._run(texts, 0.0)[1]
 
     def tokens_of(self, text: str) -> tuple[tuple[str, ...], Float[np.ndarray, "tokens dim"]]:

@@ -8,7 +8,7 @@ Scores are canonical: left to right, unfused. A key whose score lies more than `
 is *skipped*; the others are the row's *survivors*. With ``reach = (DEPTH + log N) T`` the skipped keys hold at
 most ``N e^-(DEPTH + log N) = e^-39 < 1.2e-17`` of a row's mass, less than a tenth of the rounding of 1 in float64:
 ``|u_i - exact| <= 2.4e-17 max|z|``. In the gradient what is skipped is at most ``2 max|z|^2 / T`` times that, a
-relative 2.4e-14 at T = .001 and tokens of norm 1. With ``reach = 0`` the survivors are the leaders.
+relative 2.4e-14 at T = 0.001 and tokens of norm 1. With ``reach = 0`` the survivors are the leaders.
 """
 
 import math
@@ -107,7 +107,7 @@ def padded(n):
 
 @_compiled
 def count_survivors(row, n, least):
-    """Return how many scores reach ``least``, and the sum of their places: the place itself, if there is one."""
+    """Return the number of scores of at least ``least``, and the sum of their indices."""
     count, places = 0, 0
     for j in range(padded(n)):
         reached = 1 if row[j] >= least else 0
@@ -349,7 +349,7 @@ def add_gradient(
 
 @_compiled
 def adam(point, gradient, first, second, rate, taken):
-    """Take one step of Adam (Kingma and Ba 2015; beta .9 and .999, epsilon 1e-8) and clear the gradient."""
+    """Take one step of Adam (Kingma and Ba 2015; beta 0.9 and 0.999, epsilon 1e-8) and clear the gradient."""
     step = rate / (1.0 - 0.9**taken)
     scale = 1.0 / math.sqrt(1.0 - 0.999**taken)
     for i in range(point.shape[0]):

@@ -63,7 +63,7 @@ class Finding:
     figure
         A picture of them.
     remark
-        What to know about the numbers: what they were measured on, or why one is missing.
+        Notes on the numbers: their data, or the reason for a missing one.
     """
 
     values: Mapping[str, float]
@@ -87,7 +87,7 @@ class Claim:
     bounds
         For each number its bound.
     check
-        Called with the profile and a seed; returns what was measured.
+        Callable from the profile and a seed to the measurements.
     """
 
     id: str
@@ -100,7 +100,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A claim with what was measured and the verdict; ``failure`` is the error that ended the check, if one did."""
+    """A claim with its measurements and the verdict; ``failure`` is the error that ended the check, if one did."""
 
     claim: Claim
     finding: Finding

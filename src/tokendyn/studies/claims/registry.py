@@ -28,9 +28,10 @@ def chosen_claims(names: Sequence[str]) -> tuple[Claim, ...]:
     for name in names:
         if name not in ids and name not in groups:
             near = nearest(name, [*ids, *groups])
-            hint = f"; did you mean {near}?" if near else ""
-            problems.append(f"there is no claim {name!r}{hint}")
+            # A near name says enough; without one, the groups are few and their claims many.
+            rest = f"did you mean {near}?" if near else f"there are the groups {', '.join(groups)}, and their claims"
+            problems.append(f"there is no claim {name!r}; {rest}")
     if problems:
-        raise BadInputError.all_of("claims", [*problems, f"there are {', '.join(ids)}"])
+        raise BadInputError.all_of("claims", problems)
     wanted = set(names)
     return tuple(claim for claim in claims if not names or {claim.id, claim.id.split(".")[0]} & wanted)

@@ -34,7 +34,7 @@ def cylinder_flow(
     """Return the flow past a circular cylinder, with its lift, drag, torque and wake.
 
     Times are in diameters over speed D/U. An impulsive start with a short turn of the cylinder makes the wake shed
-    soon; it is discarded. At Reynolds number 100 an unconfined cylinder sheds at Strouhal number .164 to .167 with
+    soon; it is discarded. At Reynolds number 100 an unconfined cylinder sheds at Strouhal number 0.164 to 0.167 with
     mean drag coefficient 1.32 to 1.36 (Williamson, Phys. Fluids 31 (1988); Park, Kwon, Choi, KSME J. 12 (1998)); a
     row of cylinders ``height`` apart sheds faster and has more drag. ``benchmarks/flow.py`` measures how fast the
     solver's numbers approach these.
@@ -140,7 +140,7 @@ def aerofoil_flow(
     if not 50 <= reynolds <= 1000:
         problems.append(f"reynolds is {reynolds}; expected 50 to 1,000")
     if not (0.08 <= thickness <= 0.3 and 0 <= pivot <= 1 and abs(angle) <= 45):
-        problems.append(f"thickness {thickness}, pivot {pivot}, angle {angle}; expected .08 to .3, 0 to 1, -45 to 45")
+        problems.append(f"thickness {thickness}, pivot {pivot}, angle {angle}; expected 0.08 to 0.3, 0 to 1, -45 to 45")
     if problems:
         raise BadInputError.all_of("aerofoil_flow", problems)
     tilt = None if pitch is None else as_function(pitch, points, _rounded(dt, resolution), 45.0, "pitch")
@@ -211,7 +211,7 @@ def _probe_names(probes: Sequence[tuple[float, float]]) -> tuple[str, ...]:
 
 
 def _sampling_problems(points: int, dt: float, discard: float) -> list[str]:
-    """Return what is wrong with the sampling."""
+    """Return the faults of the sampling."""
     if points >= 2 and 0 < dt <= 10 and 0 <= discard < 1e4:
         return []
     return [f"{points} points at dt = {dt} after {discard}; expected 2 or more, a step above 0 up to 10, a finite time"]

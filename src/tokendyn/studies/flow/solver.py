@@ -1,4 +1,4 @@
-"""Two-dimensional flow past a body by the lattice-Boltzmann method, and what it does to the body.
+"""Two-dimensional flow past a body by the lattice-Boltzmann method, and its forces on the body.
 
 Nine velocities, two relaxation times with magic parameter 1/4, curved moving walls by interpolated bounce-back,
 forces by momentum exchange. The domain is periodic; a sponge before the outflow pulls the flow back to the
@@ -17,7 +17,7 @@ from tokendyn.data.snapshots.series import Snapshots
 from tokendyn.errors import BadInputError, TokendynError
 from tokendyn.studies.flow import kernels
 
-#: Undisturbed speed in cells a step: Mach number .17, so that errors of compressibility are about one per cent.
+#: Undisturbed speed in cells a step: Mach number 0.17, so that errors of compressibility are about one per cent.
 SPEED = 0.1
 #: Product of the two relaxation times less one half each; 1/4 is the most stable choice (Ginzburg et al. 2008).
 MAGIC = 0.25
@@ -46,7 +46,7 @@ class Grid:
     sponge: float
 
     def problems(self) -> list[str]:
-        """Return what is wrong with the sizes."""
+        """Return the faults of the sizes."""
         faults = []
         if self.resolution < 6:
             faults.append(f"resolution is {self.resolution}; expected 6 cells or more")
@@ -75,7 +75,7 @@ class Flow:
         Lift and drag coefficients, torque coefficient, and the velocity at the probes; the motion as input. Times
         are in diameters or chords over speed. Each row is a mean over the interval that ends at its time.
     fields
-        Velocities ``(frames, 2, y, x)`` in units of the stream's speed, or None when none were asked for.
+        Velocities ``(frames, 2, y, x)`` in units of the stream's speed, or None if not requested.
     frame_times
         Their times.
     solid

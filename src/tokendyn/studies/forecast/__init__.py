@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tokendyn.studies.forecast.synthetic_study import synthetic
     from tokendyn.studies.forecast.tuning import SPACES, Tuned, tune
 
-#: Where each name is: loaded when it is used, so that the options of a command can be read without what computes.
+#: The module of each name, imported at first use, so that reading the options of a command imports no numerical code.
 _HOMES = {
     "SPACES": "tokendyn.studies.forecast.tuning",
     "STUDIES": "tokendyn.studies.forecast.registry",

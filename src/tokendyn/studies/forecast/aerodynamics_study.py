@@ -58,7 +58,7 @@ def aerodynamics(
         Called with the share that is done and a line.
     """
     budget = (2.0 if quick else 30.0) if budget is None else budget
-    contenders(models)  # a wrong name is told before the simulation
+    contenders(models)  # a wrong name is an error before the simulation
     parts = []
     for task in flow_tasks(quick=quick, progress=progress):
         parts.append((task, *compare(task, load_contenders(task, models, quick=quick), budget, seed, progress)))
@@ -118,7 +118,7 @@ def _grid(quick: bool) -> dict[str, Any]:
 
 
 def without_inputs(series: Snapshots) -> Snapshots:
-    """Return a series whose inputs are not told."""
+    """Return a series without its inputs."""
     return Snapshots(series.values, series.times, series.dt, series.names, source=series.source)
 
 

@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped,unuse
 
 from tokendyn.errors import BadInputError, TokendynError
 from tokendyn.forecast.base import Forecaster, Progress
+from tokendyn.forecast.held_out import error_scale
 from tokendyn.forecast.store import plain
 from tokendyn.forecast.tasks import Task, rollouts
 from tokendyn.metrics import normalised_error, valid_prediction_times
@@ -65,7 +66,7 @@ def tuned_by(
 
 
 def default_search(task: Task, budget: float, seed: int) -> Tuned:
-    """Return what :func:`tokendyn.forecast.auto_forecaster` chooses: what a user gets who names no model."""
+    """Return the choice of :func:`tokendyn.forecast.auto_forecaster`: the model of a user who names no model."""
     from tokendyn.forecast import auto_forecaster
 
     values, dt, inputs = _learned(task)
@@ -302,8 +303,9 @@ def _outcome(task: Task, contender: Contender, budget: float, seed: int) -> Outc
     began = time.process_time()
     forecasts, truths = rollouts(task, tuned.model)
     seconds = time.process_time() - began
-    errors = np.sqrt((normalised_error(forecasts, truths, tuned.model.scale_) ** 2).mean(axis=1))
-    valid = valid_prediction_times(forecasts, truths, tuned.model.dt_, task.exponent, 0.4, tuned.model.scale_)
+    scale = error_scale(task, tuned.model)
+    errors = np.sqrt((normalised_error(forecasts, truths, scale) ** 2).mean(axis=1))
+    valid = valid_prediction_times(forecasts, truths, tuned.model.dt_, task.exponent, 0.4, scale)
     row = {
         "task": task.name,
         "model": contender.name,

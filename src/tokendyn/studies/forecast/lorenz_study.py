@@ -33,8 +33,8 @@ def lorenz(
     """Compare valid prediction times on Lorenz 63, and histograms and spectra of long rollouts.
 
     Tasks: ``x`` (only x is seen), ``all`` columns clean, and with noise of 1 % and 5 % of each column's standard
-    deviation. Training series of 10,000 snapshots at dt = .02; starts lie in a second trajectory; forecasts from noisy
-    windows are compared with the clean truth. Valid times are in Lyapunov times (exponent .9056, threshold .4).
+    deviation. Training series of 10,000 snapshots at dt = 0.02; starts lie in a second trajectory; forecasts from noisy
+    windows are compared with the clean truth. Valid times are in Lyapunov times (exponent 0.9056, threshold 0.4).
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def lorenz(
 
 
 def lorenz_task(seen: str, noise: float = 0.0, *, points: int = 10_000, starts: int = 50, seed: int = 0) -> Task:
-    """Return the task on one trajectory of snapshots, dt = .02, with starts four hundred steps apart in another.
+    """Return the task on one trajectory of snapshots, dt = 0.02, with starts four hundred steps apart in another.
 
     Parameters
     ----------

@@ -120,7 +120,7 @@ def write_study(
     study
         What was measured.
     folder
-        Folder that appears when it is whole.
+        Folder to write; it appears only when it is complete.
     title, subtitle
         Of the page.
     command

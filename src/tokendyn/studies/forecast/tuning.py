@@ -105,7 +105,7 @@ def tune(
     model is taken whose forecasts hold when noise of 1 % is added to them, if there is one: what is held out has inputs
     like those that were learned, and does not show what others do to coefficients that nothing in the data determines.
 
-    A model with a parameter ``budget`` is told to stop in time: after a third of the budget, or what is left of it. One
+    A model with a parameter ``budget`` stops in time: after a third of the budget, or the rest of it. One
     that can tell its cost before (NVAR) is refused when that is too high. Others run to their end, so that a search
     overruns by one fit at most. Where other programs share the processor, a model is given as many wall seconds as the
     processor time takes. Settings that fix ``budget`` themselves are left alone. All run in one thread.
@@ -235,7 +235,7 @@ class _Clock:
 
 
 def _bounded(kind: Callable[..., Forecaster], parameters: dict[str, Any], seconds: float) -> Forecaster:
-    """Return a model with these settings, told to stop in time if it can be."""
+    """Return a model with these settings, and with a time limit if it has one."""
     model = kind(**parameters)
     if "budget" in model.get_params(deep=False) and "budget" not in parameters:
         model.set_params(budget=max(seconds, _SHORTEST))

@@ -7,48 +7,59 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from scipy.integrate import quad
 from scipy.special import expi
 
 from tokendyn.dynamics import TokenFlow, integrate
-from tokendyn.errors import BadInputError
 from tokendyn.metrics.merging import renyi_centres
 from tokendyn.particles.meanfield.starts import on_circle
 from tokendyn.show.palette import LEADER_COLOURS, NEUTRAL
 from tokendyn.studies.claims.claim import Claim, Finding, Profile, at_most
 from tokendyn.studies.claims.drawing import axes
+from tokendyn.studies.laws.checks import checked_exponent, integral, not_whole, outside, refuse
 
 SOURCE = "arXiv 2411.04990; the parking density: Renyi 1958"
 
 #: Makes the flow of an inverse temperature; another one stands in where a test takes the mechanism away.
 Flow = Callable[[float], TokenFlow]
 
+#: From this many arrivals on, ``E_1`` is nothing beside 1.
+_LATE = 40.0
+
 
 def parking_density(arrivals: float) -> float:
     """Return the expected share of a long street that parked cars cover after some arrivals per car length.
 
-    ``int_0^t exp(-2 int_0^u (1 - e^{-v}) / v dv) du``; Renyi's constant .7476 for infinitely many. Times a length over
+    ``int_0^t exp(-2 int_0^u (1 - e^{-v}) / v dv) du``; Renyi's constant 0.7476 for infinitely many. Times a length over
     the distance, it is the number of Renyi centres of random tokens, ``t`` being tokens times distance over the length.
 
     Raises
     ------
     BadInputError
-        For less than no arrivals.
+        For less than no arrivals; infinitely many are allowed.
     """
-    if not arrivals >= 0:
-        raise BadInputError(f"arrivals must be zero or more, got {arrivals}")
+    refuse("parking density", outside("arrivals", arrivals, 0, ends="[]"))
 
     def free(u: float) -> float:
         # The inner integral is gamma + log u + E_1(u), E_1(u) = -Ei(-u); its series near 0 is u.
         inner = u if u < 1e-6 else np.euler_gamma + math.log(u) - float(expi(-u))
         return math.exp(-2 * inner)
 
-    first = quad(free, 0, min(arrivals, 1.0))[0]
-    return float(first + quad(free, 1.0, arrivals, limit=500)[0]) if arrivals > 1 else float(first)
+    if arrivals == 0:
+        return 0.0
+    early = integral(free, 0, min(arrivals, _LATE))
+    # E_1 is below 1e-19 from here on: the rest is e^{-2 gamma} int du / u^2, which no quadrature over 1e6 finds.
+    return early + math.exp(-2 * np.euler_gamma) * max(1 / _LATE - 1 / arrivals, 0.0)
 
 
 def parked_on_circle(count: int, distance: float, rng: np.random.Generator) -> int:
-    """Return the number of Renyi centres among random angles at an arc distance; sorted, so that millions are quick."""
+    """Return the number of Renyi centres among random angles at an arc distance; sorted, so that millions are quick.
+
+    Raises
+    ------
+    BadInputError
+        For a count that is not a whole number above zero, or a distance that is not positive.
+    """
+    refuse("parking", not_whole("count", count, 1), outside("distance", distance, 0, ends="()"))
     turn, centres = 2 * math.pi, [float(rng.random() * 2 * math.pi)]
     for angle in (rng.random(count - 1) * turn).tolist():
         place = bisect.bisect(centres, angle)
@@ -68,10 +79,24 @@ def second_token_time(angle: float, inverse_temperature: float, until: float) ->
     """Return when the second token has come from an angle to a smaller one of the first, which stands still.
 
     ``phi' = -p sin phi``, ``p = 1 / (1 + e^{beta (1 - cos phi)})``.
+
+    Raises
+    ------
+    BadInputError
+        If not ``0 < until < angle < pi``, or the inverse temperature is negative.
+    ScaleError
+        If the time is beyond float64.
     """
-    return float(
-        quad(lambda phi: (1 + math.exp(inverse_temperature * (1 - math.cos(phi)))) / math.sin(phi), until, angle)[0]
+    refuse(
+        "time of the second token",
+        outside("angle", angle, 0, math.pi, "()"),
+        outside("until", until, 0, angle, "()"),
+        outside("inverse_temperature", inverse_temperature, 0),
     )
+    checked_exponent("time of the second token", inverse_temperature * (1 - math.cos(angle)))
+    # As in the merging time of two atoms: d phi / sin phi = ds with tan(phi / 2) = e^s, cos phi = -tanh s.
+    ends = math.log(math.tan(until / 2)), math.log(math.tan(angle / 2))
+    return integral(lambda s: 1 + math.exp(inverse_temperature * (1 + math.tanh(s))), *ends)
 
 
 def causal_attention(profile: Profile, seed: int, *, flow: Flow = causal) -> Finding:
@@ -97,13 +122,14 @@ def causal_attention(profile: Profile, seed: int, *, flow: Flow = causal) -> Fin
     rows += [{"experiment": "parking", "seed": k, "centres": found, "expected": expected} for k, found in
              enumerate(parked)]  # fmt: skip
     moved, figure = _metastable(flow, seed)
+    remark = f"{count:,} tokens at a distance of {distance:g} have {expected:.5g} centres in the mean."
     values = {
         "distance of the end from the first token, largest": max(ends),
         "second token against its integral, relative error": abs(reached / until - 1),
         "number of centres against Renyi's density, relative error": abs(float(np.mean(parked)) / expected - 1),
         "move of strong centres by their distance, largest": moved,
     }
-    return Finding(values=values, table=pd.DataFrame(rows), figure=figure, remark=f"Renyi's constant {expected:.4g}.")
+    return Finding(values=values, table=pd.DataFrame(rows), figure=figure, remark=remark)
 
 
 def _metastable(flow: Flow, seed: int) -> tuple[float, Figure]:
@@ -118,9 +144,13 @@ def _metastable(flow: Flow, seed: int) -> tuple[float, Figure]:
     moves = np.linalg.norm(run.states[-1] - run.states[0], axis=1)
     figure, panel = axes("time", "angle")
     paths = np.unwrap(np.arctan2(run.states[:, :, 1], run.states[:, :, 0]), axis=0)
-    for index in range(len(angles)):
-        colour = LEADER_COLOURS[0] if strong[index] else LEADER_COLOURS[1] if parked[index] else NEUTRAL
-        panel.plot(times, paths[:, index], color=colour, lw=1.0, zorder=1 + parked[index])
+    groups = {"other tokens": (~parked, NEUTRAL), "other centres": (parked & ~strong, LEADER_COLOURS[1]),
+              "strong centres": (strong, LEADER_COLOURS[0])}  # fmt: skip
+    for name, (members, colour) in groups.items():
+        lines = panel.plot(times, paths[:, members], color=colour, lw=1.0)
+        if lines:
+            lines[0].set_label(name)
+    panel.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     return float(moves[strong].max() / distance), figure
 
 

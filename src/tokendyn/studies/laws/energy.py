@@ -12,10 +12,12 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from tokendyn.dynamics import TokenFlow, integrate
+from tokendyn.attention.checks import as_float64, as_matrix
+from tokendyn.dynamics import TokenFlow, checked_tokens, integrate
 from tokendyn.errors import BadInputError
 from tokendyn.studies.claims.claim import Claim, Finding, Profile, at_most
 from tokendyn.studies.claims.drawing import curves
+from tokendyn.studies.laws.checks import checked_exponent, outside, refuse
 
 SOURCE = "arXiv 2501.03096; the pair of candidates: derived here"
 
@@ -27,9 +29,38 @@ def attention_energy(
     tokens: Float[np.ndarray, "tokens dim"], matrix: Float[np.ndarray, "dim dim"], inverse_temperature: float,
     weights: Float[np.ndarray, " tokens"] | None = None,
 ) -> float:  # fmt: skip
-    """Return ``sum_ij w_i w_j e^{beta <x_i, B x_j>} / (2 beta)``."""
-    shares = np.full(len(tokens), 1 / len(tokens)) if weights is None else weights
-    return float(shares @ np.exp(inverse_temperature * tokens @ matrix @ tokens.T) @ shares / (2 * inverse_temperature))
+    """Return ``sum_ij w_i w_j e^{beta <x_i, B x_j>} / (2 beta)``.
+
+    Parameters
+    ----------
+    tokens
+        ``(tokens, dim)``; it is an energy of unit vectors, and is computed for any.
+    matrix
+        ``B``, ``(dim, dim)``.
+    inverse_temperature
+        ``beta``, positive.
+    weights
+        Zero or more, of sum 1; equal by default.
+
+    Raises
+    ------
+    BadInputError
+        If shapes do not fit, or a number is not finite or out of range.
+    ScaleError
+        If an exponential is beyond float64.
+    """
+    points, bilinear = checked_tokens(tokens), as_matrix("B", matrix, square=True)
+    shares = np.full(len(points), 1 / len(points)) if weights is None else as_float64(weights)
+    good = shares.shape == (len(points),) and shares.min() >= 0 and abs(shares.sum() - 1) < 1e-9
+    refuse(
+        "energy",
+        outside("inverse_temperature", inverse_temperature, 0, ends="()"),
+        None if len(bilinear) == points.shape[1] else f"B {bilinear.shape} does not fit tokens {points.shape}",
+        None if good else f"weights must be {len(points)} numbers, zero or more, of sum 1",
+    )
+    exponents = inverse_temperature * points @ bilinear @ points.T
+    checked_exponent("energy", float(exponents.max()))
+    return float(shares @ np.exp(exponents) @ shares / (2 * inverse_temperature))
 
 
 def largest_energy(matrix: Float[np.ndarray, "dim dim"], inverse_temperature: float) -> float:
@@ -41,12 +72,17 @@ def largest_energy(matrix: Float[np.ndarray, "dim dim"], inverse_temperature: fl
     Raises
     ------
     BadInputError
-        If the matrix is not symmetric: there is no energy that grows.
+        If the matrix is not symmetric (there is no energy that grows), or the inverse temperature is not positive.
+    ScaleError
+        If an exponential is beyond float64.
     """
-    if not np.allclose(matrix, matrix.T, rtol=0, atol=1e-12 * max(float(np.abs(matrix).max()), 1e-300)):
+    bilinear = as_matrix("B", matrix, square=True)
+    refuse("energy", outside("inverse_temperature", inverse_temperature, 0, ends="()"))
+    if np.abs(bilinear - bilinear.T).max() > 1e-12 * np.abs(bilinear).max():
         raise BadInputError("the matrix is not symmetric: attention is no gradient flow; give (B + B.T) / 2")
-    values = np.linalg.eigvalsh(matrix)
+    values = np.linalg.eigvalsh(bilinear)
     beta = inverse_temperature
+    checked_exponent("energy", float(beta * max(values[-1], abs(values[0]))))
     return max(math.exp(beta * values[-1]), math.cosh(beta * values[0])) / (2 * beta)
 
 

@@ -9,12 +9,15 @@ from matplotlib.figure import Figure
 from scipy.integrate import solve_ivp
 
 from tokendyn.dynamics import TokenFlow, integrate
-from tokendyn.errors import BadInputError
 from tokendyn.metrics.alignment import pair_alignment
 from tokendyn.studies.claims.claim import Claim, Finding, Profile, at_most
 from tokendyn.studies.claims.drawing import axes
+from tokendyn.studies.laws.checks import checked_times, not_whole, outside, refuse
 
 SOURCE = "arXiv 2312.10794, orthogonal and equiangular starts"
+
+#: Largest inverse temperature of unnormalised attention: its speeds are ``e^beta``.
+FASTEST = 300.0
 
 #: Makes the flow of an inverse temperature, normalised or not.
 Flow = Callable[[float, bool], TokenFlow]
@@ -40,18 +43,10 @@ def equiangular_tokens(count: int, inner_product: float, dim: int | None = None)
     BadInputError
         If there are no such tokens.
     """
+    problems = _problems(count, inner_product)
     dim = count if dim is None else dim
-    problems = []
-    if count < 2:
-        problems.append(f"count must be 2 or more, got {count}")
-    elif not -1 / (count - 1) <= inner_product <= 1:
-        problems.append(
-            f"inner_product of {count} tokens must lie between {-1 / (count - 1):.4g} and 1, got {inner_product:g}"
-        )
-    if dim < count:
-        problems.append(f"{count} equiangular tokens need dim={count} or more, got {dim}")
-    if problems:
-        raise BadInputError.all_of("equiangular tokens", problems)
+    few = None if problems else not_whole(f"dim of {count} tokens", dim, count)
+    refuse("equiangular tokens", *problems, few)
     own = np.sqrt(1 - inner_product)
     shared = (np.sqrt(max(1 + (count - 1) * inner_product, 0.0)) - own) / count
     return np.pad(own * np.eye(count) + shared, ((0, 0), (0, dim - count)))
@@ -62,24 +57,77 @@ def equiangular_rate(inner_product: float, count: int, inverse_temperature: floa
 
     ``gamma' = 2 e^{beta gamma} (1 - gamma) (1 + (n - 1) gamma) / Z`` with ``Z = e^beta + (n - 1) e^{beta gamma}``, and
     ``Z = n`` for unnormalised attention; by symmetry tokens stay equiangular.
+
+    Raises
+    ------
+    BadInputError
+        If there are no such tokens, or the inverse temperature is negative or infinite, or above ``FASTEST`` for
+        unnormalised attention.
     """
-    gamma, beta = inner_product, inverse_temperature
-    shape = 2 * (1 - gamma) * (1 + (count - 1) * gamma)
-    if not normalised:
-        return float(shape * np.exp(beta * gamma) / count)
-    return float(shape / (np.exp(beta * (1 - gamma)) + count - 1))
+    refuse("equiangular rate", *_problems(count, inner_product), _too_cold(inverse_temperature, normalised))
+    return (1 - inner_product) * _share_of_rate(inner_product, count, inverse_temperature, normalised)
 
 
 def equiangular_curve(
     times: Float[np.ndarray, " times"], count: int, inverse_temperature: float, start: float = 0.0, *,
     normalised: bool = True,
 ) -> Float[np.ndarray, " times"]:  # fmt: skip
-    """Return ``gamma(t)`` from :func:`equiangular_rate`: no tokens, one number (Dormand-Prince 8(5,3), 1e-12)."""
-    solution = solve_ivp(
-        lambda _, gamma: [equiangular_rate(gamma[0], count, inverse_temperature, normalised=normalised)],
-        (times[0], times[-1]), [start], method="DOP853", t_eval=times, rtol=1e-12, atol=1e-13,
-    )  # fmt: skip
-    return np.asarray(solution.y[0])
+    """Return ``gamma(t)`` from :func:`equiangular_rate`: no tokens, one number (Dormand-Prince 8(5,3), 1e-12).
+
+    Parameters
+    ----------
+    times
+        Finite and increasing, one or more; at the first of them gamma is ``start``.
+    count, inverse_temperature, normalised
+        See :func:`equiangular_rate`.
+    start
+        From ``-1/(n - 1)`` to 1.
+
+    Raises
+    ------
+    BadInputError
+        As :func:`equiangular_rate`, and for times that do not increase.
+    """
+    refuse("equiangular curve", *_problems(count, start), _too_cold(inverse_temperature, normalised))
+    grid = checked_times("equiangular curve", times)
+    if len(grid) == 1 or start == 1:
+        return np.full(len(grid), float(start))
+
+    def rate(_: float, state: np.ndarray) -> list[float]:
+        return [_share_of_rate(-float(np.expm1(-state[0])), count, inverse_temperature, normalised)]
+
+    # -log(1 - gamma) grows steadily where gamma is near 1; gamma itself would decay at a rate of e^beta there.
+    begin = [-np.log1p(-start)]
+    solution = solve_ivp(rate, (grid[0], grid[-1]), begin, "DOP853", t_eval=grid, rtol=1e-12, atol=1e-13)
+    curve = np.ones(len(grid))
+    # The solver stops early where unnormalised attention closes the gap in less than the resolution of time.
+    curve[: solution.y.shape[1]] = -np.expm1(-solution.y[0])
+    return curve
+
+
+def _share_of_rate(gamma: float, count: int, beta: float, normalised: bool) -> float:
+    """Return ``gamma' / (1 - gamma)``."""
+    shape = 2 * (1 + (count - 1) * gamma)
+    if not normalised:
+        return float(shape * np.exp(beta * gamma) / count)
+    # e^{-beta (1 - gamma)} does not overflow; rounding may leave gamma above 1.
+    others = np.exp(min(-beta * (1 - gamma), 0.0))
+    return float(shape * others / (1 + (count - 1) * others))
+
+
+def _problems(count: int, inner_product: float) -> list[str]:
+    """Return why there are no equiangular tokens of this number and inner product."""
+    few = not_whole("count", count, 2)
+    if few is not None:
+        return [few]
+    wrong = outside(f"inner_product of {count} tokens", inner_product, -1 / (count - 1), 1, "[]")
+    return [] if wrong is None else [wrong]
+
+
+def _too_cold(beta: float, normalised: bool) -> str | None:
+    if normalised:
+        return outside("inverse_temperature", beta, 0)
+    return outside("inverse_temperature of unnormalised attention", beta, 0, FASTEST, "[]")
 
 
 def identity_flow(inverse_temperature: float, normalised: bool = True) -> TokenFlow:

@@ -12,18 +12,22 @@ phi)})``. The mean is ``m = (1 - p) x + p y``: along x it is ``a = 1 - p + p cos
 ========  ===================================================  ===============================
 """
 
-from typing import Literal
+import math
+from collections.abc import Callable
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 from scipy.integrate import solve_ivp
 
+from tokendyn.attention.checks import as_float64
 from tokendyn.dynamics import TokenFlow, integrate
 from tokendyn.dynamics.flow import Normalisation
-from tokendyn.errors import BadInputError
+from tokendyn.errors import BadInputError, ConvergenceError
 from tokendyn.studies.claims.claim import Claim, Finding, Profile, at_most
 from tokendyn.studies.claims.drawing import curves
+from tokendyn.studies.laws.checks import checked_times, outside, refuse
 
 SOURCE = "arXiv 2510.22026; the exponents are derived here"
 
@@ -39,11 +43,25 @@ _VALUE = 2.0
 def two_token_rates(
     kind: Normalisation, angle: float, radius: float, inverse_temperature: float, value: float = 1.0
 ) -> tuple[float, float]:
-    """Return ``phi'`` and ``r'`` of two tokens of equal mass and radius; see the table of this module."""
-    p = 1 / (1 + np.exp(inverse_temperature * (1 - np.cos(angle))))
+    """Return ``phi'`` and ``r'`` of two tokens of equal mass and radius; see the table of this module.
+
+    Raises
+    ------
+    BadInputError
+        As :func:`two_token_curve`, and for a radius that is not positive.
+    """
+    _check(kind, angle, inverse_temperature, value, get_args(Normalisation))
+    refuse("two tokens", outside("radius", radius, 0, ends="()"))
+    return _rates(kind, angle, radius, inverse_temperature, value)
+
+
+def _rates(kind: str, angle: float, radius: float, beta: float, value: float) -> tuple[float, float]:
+    seen = np.exp(-beta * (1 - np.cos(angle)))
+    p = seen / (1 + seen)
     along, across = 1 - p + p * np.cos(angle), p * np.sin(angle)
     if kind in ("peri", "ngpt"):
-        size = np.hypot(along, across)
+        # N(v m) = N(m) for positive v: of v only the sign is left.
+        size = math.copysign(np.hypot(along, across), value)
         along, across = along / size, across / size
     else:
         along, across = value * along, value * across
@@ -56,58 +74,130 @@ def two_token_curve(
     kind: Variant, times: Float[np.ndarray, " times"], angle: float, inverse_temperature: float, value: float = 1.0, *,
     switch: float = SWITCH,
 ) -> tuple[Float[np.ndarray, " times"], Float[np.ndarray, " times"]]:  # fmt: skip
-    """Return angle and radius over time from :func:`two_token_rates`, from radius 1 at the first time.
+    """Return angle and radius over time from :func:`two_token_rates`.
 
     The logarithm of the angle is integrated, so that a small angle is as exact as a large one.
+
+    Parameters
+    ----------
+    kind
+        See the table of this module.
+    times
+        Finite and increasing, one or more. At the first of them the tokens are at ``angle``, with radius 1.
+    angle
+        In radians, between 0 and pi: two tokens that oppose do not meet.
+    inverse_temperature
+        Zero or more.
+    value
+        ``v`` of ``V = v I``. ``post`` takes any, ``ngpt`` any but zero (tokens part for a negative one), ``pre`` none
+        below zero and ``peri`` only positive ones: the radius would shrink to nothing.
+    switch
+        Time at which ``mix`` changes from post to pre.
+
+    Raises
+    ------
+    BadInputError
+        If an argument is out of range.
     """
-    if kind == "mix":
-        early = times <= switch
-        first = two_token_curve("post", np.append(times[early], switch), angle, inverse_temperature, value)
-        late = np.insert(times[~early], 0, switch)
-        second = two_token_curve("pre", late, float(first[0][-1]), inverse_temperature, value)
-        joined = [np.concatenate([before[:-1], after[1:]]) for before, after in zip(first, second, strict=True)]
-        return joined[0], joined[1]
+    _check(kind, angle, inverse_temperature, value, get_args(Variant))
+    grid = checked_times("two tokens", times)
 
-    def rates(_: float, state: np.ndarray) -> list[float]:
-        phi = float(np.exp(state[0]))
-        turning, growing = two_token_rates(kind, phi, float(state[1]), inverse_temperature, value)
-        return [turning / phi, growing]
+    def solved(part: Normalisation, start: np.ndarray, at: np.ndarray) -> np.ndarray:
+        def rates(_: float, state: np.ndarray) -> list[float]:
+            phi = float(np.exp(state[0]))
+            turning, growing = _rates(part, phi, float(state[1]), inverse_temperature, value)
+            return [turning / phi, growing]
 
-    span = (float(times[0]), float(times[-1]))
-    if span[0] == span[1]:
-        return np.full(len(times), angle), np.ones(len(times))
-    order = np.unique(times)
-    solved = solve_ivp(rates, span, [np.log(angle), 1.0], "DOP853", t_eval=order, rtol=1e-12, atol=1e-12)
-    at = np.searchsorted(order, times)
-    return np.exp(solved.y[0])[at], solved.y[1][at]
+        return solve_ivp(rates, (at[0], at[-1]), start, "DOP853", t_eval=at, rtol=1e-12, atol=1e-12).y.T
+
+    logs, radii = _over(kind, solved, np.array([np.log(angle), 1.0]), grid, switch).T
+    return np.exp(logs), radii
 
 
 def run_two_tokens(
     kind: Variant, times: Float[np.ndarray, " times"], angle: float, inverse_temperature: float, value: float = 1.0, *,
     switch: float = SWITCH,
 ) -> Float[np.ndarray, "times tokens dim"]:  # fmt: skip
-    """Return two tokens over time as :class:`~tokendyn.dynamics.TokenFlow` moves them; ``mix`` changes the flow."""
-    if not 0 < angle < np.pi:
-        raise BadInputError(f"angle must lie between 0 and pi, got {angle:g}: two tokens that oppose do not meet")
+    """Return two tokens over time as :class:`~tokendyn.dynamics.TokenFlow` moves them; ``mix`` changes the flow.
+
+    Parameters
+    ----------
+    kind, times, angle, inverse_temperature, value, switch
+        See :func:`two_token_curve`.
+
+    Raises
+    ------
+    BadInputError
+        As :func:`two_token_curve`.
+    ConvergenceError
+        If the run ends early.
+    """
+    _check(kind, angle, inverse_temperature, value, get_args(Variant))
+
+    def moved(part: Normalisation, start: np.ndarray, at: np.ndarray) -> np.ndarray:
+        flow = TokenFlow(inverse_temperature, value=value * np.eye(2), normalisation=part)
+        run = integrate(flow, start, at, method="adaptive", tolerance=1e-11)
+        if run.status != "completed":
+            raise ConvergenceError(f"two tokens: {run.reason}")
+        return run.states
+
     start = np.array([[1.0, 0.0], [np.cos(angle), np.sin(angle)]])
+    return _over(kind, moved, start, checked_times("two tokens", times), switch)
+
+
+#: Takes a kind of normalisation, a state and times; returns the state at each of them, the first being the given one.
+_Move = Callable[[Normalisation, np.ndarray, np.ndarray], np.ndarray]
+
+
+def _over(kind: Variant, move: _Move, start: np.ndarray, times: np.ndarray, switch: float) -> np.ndarray:
+    """Return the states at all times; for ``mix`` by post until the switch and by pre from there on."""
+    if len(times) == 1:
+        return start[None]
     if kind != "mix":
-        return _run(kind, start, times, inverse_temperature, value)
+        return move(kind, start, times)
     early = times < switch
-    first = _run("post", start, np.append(times[early], switch), inverse_temperature, value)
-    second = _run("pre", first[-1], np.insert(times[~early], 0, switch), inverse_temperature, value)
-    return np.concatenate([first[:-1], second[1:]])
+    if early.all():
+        return move("post", start, times)
+    if not early.any():
+        return move("pre", start, times)
+    first = move("post", start, np.append(times[early], switch))
+    late = times[~early]
+    if late[0] == switch:
+        return np.concatenate([first[:-1], _over("pre", move, first[-1], late, switch)])
+    return np.concatenate([first[:-1], move("pre", first[-1], np.insert(late, 0, switch))[1:]])
 
 
-def _run(kind: Normalisation, start: np.ndarray, times: np.ndarray, beta: float, value: float) -> np.ndarray:
-    flow = TokenFlow(beta, value=value * np.eye(2), normalisation=kind)
-    return integrate(flow, start, times, method="adaptive", tolerance=1e-11).states
+def _check(kind: str, angle: float, beta: float, value: float, kinds: tuple[str, ...]) -> None:
+    least, ends = {"pre": (0.0, "[)"), "mix": (0.0, "[)"), "peri": (0.0, "()")}.get(kind, (-math.inf, "()"))
+    refuse(
+        "two tokens",
+        None if kind in kinds else f"kind is {kind!r}; there are {', '.join(kinds)}",
+        outside("angle", angle, 0, math.pi, "()"),
+        outside("inverse_temperature", beta, 0),
+        outside(f"value of {kind}", value, least, ends=ends),
+        "value of ngpt must not be zero: V m(x) has no direction" if kind == "ngpt" and value == 0 else None,
+    )
 
 
 def angle_between(states: Float[np.ndarray, "times tokens dim"]) -> Float[np.ndarray, " times"]:
-    """Return the angle of the first two tokens in the plane, exact also where it is small."""
-    x, y = states[:, 0], states[:, 1]
-    across = x[:, 0] * y[:, 1] - x[:, 1] * y[:, 0]
-    return np.asarray(np.abs(np.arctan2(across, (x * y).sum(axis=1))))
+    """Return the angle of the first two tokens at every time, exact also where it is small.
+
+    ``2 arctan2(|x - y|, |x + y|)`` of their directions x and y.
+
+    Raises
+    ------
+    BadInputError
+        If there are fewer than two tokens, or one of them is zero: it has no direction.
+    """
+    array = as_float64(states)
+    if array.ndim != 3 or array.shape[1] < 2:
+        raise BadInputError(f"states must be (times, tokens, dim) with two tokens or more, got shape {array.shape}")
+    pair = array[:, :2]
+    norms = np.linalg.norm(pair, axis=2, keepdims=True)
+    if not (norms > 0).all():
+        raise BadInputError("a token is zero or not finite: it has no direction and no angle")
+    x, y = np.moveaxis(pair / norms, 1, 0)
+    return np.asarray(2 * np.arctan2(np.linalg.norm(x - y, axis=1), np.linalg.norm(x + y, axis=1)))
 
 
 def normalisation(profile: Profile, seed: int, *, kinds: dict[str, Variant] | None = None) -> Finding:

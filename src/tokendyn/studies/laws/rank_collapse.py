@@ -12,15 +12,20 @@ import pandas as pd
 from jaxtyping import Float
 
 from tokendyn.attention import Head
-from tokendyn.dynamics import ResidualLayer, run
+from tokendyn.dynamics import ResidualLayer, checked_tokens, run
+from tokendyn.errors import BadInputError, ScaleError
 from tokendyn.metrics.alignment import effective_rank, rank_one_residual
 from tokendyn.studies.claims.claim import Claim, Finding, Profile, at_most
 from tokendyn.studies.claims.drawing import curves
+from tokendyn.studies.laws.checks import LARGEST_EXPONENT, outside, refuse
 
 SOURCE = "Dong, Cordonnier, Loukas 2021 (a bound); Noci et al. 2022; the limit of the slope: derived here"
 
 #: Residuals are followed down to this size: the cube of a smaller one is below float64.
 _SMALLEST = 1e-100
+
+#: Relative residuals below this are rounding of the tokens, to less than two digits.
+_ROUNDING = 1e-14
 
 #: Makes the layer of a head; one with a skip connection stands in where a test takes the mechanism away.
 Maker = Callable[[Head], ResidualLayer]
@@ -34,33 +39,72 @@ def pure(head: Head) -> ResidualLayer:
 def collapsed_layer(
     mean: Float[np.ndarray, " dim"], offsets: Float[np.ndarray, "tokens dim"], head: Head
 ) -> tuple[Float[np.ndarray, " dim"], Float[np.ndarray, "tokens dim"]]:
-    """Return mean and offsets of the tokens ``mean + offsets`` after a layer of pure attention, without ``V``.
+    """Return mean and offsets of the tokens ``mean + offsets`` after a layer of pure attention.
 
     Tokens of float64 cannot be nearer than 1e-16; their offsets can be. Row i has weights ``g_j (1 + e_ij)`` up to a
     factor, with ``g_j`` the softmax of ``beta <A x, r_j>`` that all rows share and ``e_ij = expm1(beta <A r_i, r_j>)``.
     With ``c = sum_j g_j r_j`` the mean of row i is ``x + c + sum_j g_j e_ij (r_j - c) / (1 + sum_j g_j e_ij)``, in
-    which no two terms cancel.
+    which no two terms cancel; ``V`` maps both parts.
+
+    Parameters
+    ----------
+    mean, offsets
+        ``(dim,)`` and ``(tokens, dim)``.
+    head
+        Of a finite inverse temperature, with any matrices.
+
+    Raises
+    ------
+    BadInputError
+        At hardmax, which is not smooth in the offsets, or for parts that do not fit together.
+    ScaleError
+        If scores differ by more than float64 holds exponentials of: such offsets are not small.
     """
     beta = head.inverse_temperature
-    shared = beta * offsets @ head.queries(mean[None])[0]
+    middle, apart = checked_tokens(np.atleast_2d(mean)), checked_tokens(offsets)
+    refuse(
+        "collapsed layer",
+        outside("inverse_temperature of the head", beta, 0, ends="()"),
+        None if middle.shape == (1, apart.shape[1]) else f"mean {np.shape(mean)} does not fit offsets {apart.shape}",
+    )
+    keys = head.keys(apart)
+    scores = beta * head.queries(apart) @ keys.T
+    if np.abs(scores).max() > LARGEST_EXPONENT:
+        raise ScaleError("collapsed layer: offsets are so large that exponentials overflow; use ResidualLayer")
+    shared = beta * keys @ head.queries(middle)[0]
     weights = np.exp(shared - shared.max())
     weights /= weights.sum()
-    own = np.expm1(beta * head.queries(offsets) @ offsets.T) * weights
-    centre = weights @ offsets
-    moved = own @ (offsets - centre) / (1 + own.sum(axis=1))[:, None]
-    middle = moved.mean(axis=0)
-    return mean + centre + middle, moved - middle
+    own = np.expm1(scores) * weights
+    centre = weights @ apart
+    moved = own @ (apart - centre) / (1 + own.sum(axis=1))[:, None]
+    drift = moved.mean(axis=0)
+    return head.values(middle + centre + drift)[0], head.values(moved - drift)
 
 
 def cubic_exponent(layer: ResidualLayer, tokens: Float[np.ndarray, "tokens dim"]) -> float:
-    """Return the slope of log residual after one layer against that before, over small residuals.
+    """Return the slope of log residual ``|R|`` after one layer against that before, over small residuals.
 
     The tokens are drawn towards their mean by several factors; 3 for pure attention, 1 with a skip connection.
+
+    Raises
+    ------
+    BadInputError
+        If the tokens are all equal, or the layer leaves no residual above rounding: hardmax, a score of zero, or tokens
+        of another size than the temperature of the head is made for.
     """
-    mean = tokens.mean(axis=0)
+    points = checked_tokens(tokens)
+    mean = points.mean(axis=0)
     factors = np.geomspace(1e-3, 1e-2, 5)
-    before = [rank_one_residual(mean + factor * (tokens - mean)) for factor in factors]
-    after = [rank_one_residual(layer(mean + factor * (tokens - mean))[0]) for factor in factors]
+    starts = [mean + factor * (points - mean) for factor in factors]
+    ends = [layer(start)[0] for start in starts]
+    if not all(rank_one_residual(state) > _ROUNDING for state in [*starts, *ends]):
+        raise BadInputError(
+            "tokens are equal before or after the layer, up to rounding: there is no exponent to measure; use "
+            "different tokens, softmax heads, and scores of moderate size"
+        )
+    before, after = (
+        [rank_one_residual(state) * np.linalg.norm(state) for state in states] for states in (starts, ends)
+    )
     return float(np.polyfit(np.log(before), np.log(after), 1)[0])
 
 

@@ -4,6 +4,7 @@ Rescaled tokens ``z = e^{-t V} x`` of ``xdot = V m(x)`` stay bounded. The class 
 what they tend to.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,13 +13,15 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from scipy.linalg import expm
+from scipy.linalg import eig, expm
 
-from tokendyn.dynamics import TokenFlow, integrate
-from tokendyn.errors import BadInputError
+from tokendyn.attention.checks import as_matrix
+from tokendyn.dynamics import Budget, TokenFlow, checked_tokens, integrate
+from tokendyn.errors import ConvergenceError
 from tokendyn.geometry import convex_hull
 from tokendyn.studies.claims.claim import Claim, Finding, Profile, at_least, at_most
 from tokendyn.studies.claims.drawing import axes
+from tokendyn.studies.laws.checks import outside, refuse
 
 SOURCE = "arXiv 2305.05465 (theorems under hypotheses on A); the classes are named here"
 
@@ -48,39 +51,65 @@ class ValueClass:
     left: Float[np.ndarray, " dim"] | None = None
 
 
-def value_class(value: Float[np.ndarray, "dim dim"], *, tolerance: float = 1e-9) -> ValueClass:
-    """Return the class of a value matrix.
+def value_class(
+    value: Float[np.ndarray, "dim dim"], interaction: Float[np.ndarray, "dim dim"] | None = None, *,
+    tolerance: float = 1e-9,
+) -> ValueClass:  # fmt: skip
+    """Return the class of a value matrix, under the hypothesis that its law has on the interaction.
 
     Parameters
     ----------
     value
         ``V``.
+    interaction
+        ``B = Q^T K``; the identity by default. The law of a multiple of the identity needs it to be positive definite,
+        that of one leading eigenvalue ``<v, B v> > 0`` for its eigenvector v.
     tolerance
-        Eigenvalues nearer than this share of the largest modulus count as one.
+        Eigenvalues nearer than this share of the largest modulus count as one. So do those that rounding of the entries
+        of V could have made of one, as in a Jordan block.
 
     Raises
     ------
     BadInputError
-        If V is not a finite square matrix.
+        If a matrix is not finite and square, or the two differ in size.
     """
-    matrix = np.asarray(value, dtype=np.float64)
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not np.isfinite(matrix).all():
-        raise BadInputError(f"value must be a finite square matrix, got shape {matrix.shape}")
+    matrix = as_matrix("value", value, square=True)
+    score = np.eye(len(matrix)) if interaction is None else as_matrix("interaction", interaction, square=True)
+    refuse(
+        "class of V",
+        outside("tolerance", tolerance, 0, 1),
+        None if score.shape == matrix.shape else f"value {matrix.shape} and interaction {score.shape} differ in size",
+    )
     size = float(np.abs(matrix).max())
-    if size and np.abs(matrix - matrix[0, 0] * np.eye(len(matrix))).max() <= tolerance * size:
+    matrix = matrix / size if size else matrix
+    if size and np.abs(matrix - matrix[0, 0] * np.eye(len(matrix))).max() <= tolerance:
+        if np.linalg.eigvalsh(score + score.T)[0] <= 0:
+            return ValueClass("other", "no statement: V is a multiple of the identity, B not positive definite")
         if matrix[0, 0] > 0:
             return ValueClass("identity", "rescaled tokens tend to vertices and the boundary of a convex polytope")
-        return ValueClass("negative identity", "tokens contract to one point, if V Q^T K pulls: B positive definite")
-    values, vectors = np.linalg.eig(matrix.T)
+        return ValueClass("negative identity", "tokens contract to one point")
+    leading = _leading(matrix, tolerance)
+    if leading is None:
+        return ValueClass("other", "no statement: the leading eigenvalue is complex, repeated or not positive")
+    left, right = leading
+    if right @ score @ right <= 0:
+        return ValueClass("other", "no statement: <v, B v> is not positive for the leading eigenvector v of V")
+    return ValueClass("simple positive", "rescaled tokens tend to at most three parallel hyperplanes", left)
+
+
+def _leading(matrix: np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the left and right eigenvectors of the leading eigenvalue if it is real, simple and positive."""
+    values, lefts, rights = eig(matrix, left=True, right=True)
     order = np.argsort(-values.real)
     first = values[order[0]]
-    alone = len(values) == 1 or first.real - values[order[1]].real > tolerance * np.abs(values).max()
-    if alone and abs(first.imag) <= tolerance * abs(first) and first.real > 0:
-        left = vectors[:, order[0]].real
-        return ValueClass(
-            "simple positive", "rescaled tokens tend to at most three parallel hyperplanes", left / np.linalg.norm(left)
-        )
-    return ValueClass("other", "no statement: the leading eigenvalue is complex, repeated or not positive")
+    # Rounding of the entries moves an eigenvalue by that over |<left, right>|: a Jordan block looks like simple ones.
+    slopes = np.maximum(np.abs((lefts.conj() * rights).sum(axis=0)), 1e-300)
+    unsure = 10 * np.finfo(float).eps * np.linalg.norm(matrix) / slopes[order]
+    gap = first.real - values[order[1:2]].real
+    alone = (gap > np.maximum(tolerance * np.abs(values).max(), unsure[0] + unsure[1:2])).all()
+    if not alone or abs(first.imag) > tolerance * abs(first) or not first.real > unsure[0]:
+        return None
+    return lefts[:, order[0]].real, rights[:, order[0]].real
 
 
 def free(value: Float[np.ndarray, "dim dim"]) -> TokenFlow:
@@ -89,12 +118,32 @@ def free(value: Float[np.ndarray, "dim dim"]) -> TokenFlow:
 
 
 def rescaled(flow: TokenFlow, tokens: Float[np.ndarray, "tokens dim"], until: float) -> Float[np.ndarray, "tokens dim"]:
-    """Return ``e^{-t V} x(t)`` of every token at the end of a run."""
-    run = integrate(flow, tokens, [0.0, until], method="adaptive", tolerance=1e-9)
+    """Return ``e^{-t V} x(t)`` of every token at the end of a run.
+
+    Raises
+    ------
+    BadInputError
+        If the flow is on the sphere or divides by norms, or the time is not positive.
+    ConvergenceError
+        If the run ends early, or tokens or ``e^{-t V}`` are beyond float64 by then.
+    """
+    refuse(
+        "rescaled tokens",
+        outside("until", until, 0, ends="()"),
+        "the flow must be one in R^d: TokenFlow(..., on_sphere=False), normalisation left out"
+        if flow.on_sphere or flow.normalisation != "post"
+        else None,
+    )
+    points = checked_tokens(tokens)
+    run = integrate(flow, points, [0.0, until], method="adaptive", tolerance=1e-9)
     if run.status != "completed":
-        raise BadInputError(f"the run ended early: {run.reason}; follow it for a shorter time")
-    value = np.eye(tokens.shape[1]) if flow.value is None else flow.value
-    return np.asarray(run.states[-1] @ expm(-until * value).T)
+        raise ConvergenceError(f"the run ended early: {run.reason}; follow it for a shorter time")
+    value = np.eye(points.shape[1]) if flow.value is None else flow.value
+    with np.errstate(over="ignore", invalid="ignore"):
+        ends = np.asarray(run.states[-1] @ expm(-until * value).T)
+    if not np.isfinite(ends).all():
+        raise ConvergenceError(f"e^(-t V) is beyond float64 at t = {until:g}; follow the run for a shorter time")
+    return ends
 
 
 def value_spectrum(profile: Profile, seed: int, *, flow: Flow = free) -> Finding:
@@ -108,8 +157,8 @@ def value_spectrum(profile: Profile, seed: int, *, flow: Flow = free) -> Finding
         corners = np.vstack([hull.vertices, hull.vertices[:1]])
         sides_of = pairwise(corners)
         inside = np.min([_segment_distance(plane, *ends) for ends in sides_of], axis=0)
-        # The share of tokens near the boundary: one whose neighbour on the hull is decided late is still on its way.
-        sides.append(float((inside < 0.02 * np.ptp(plane)).mean()))
+        # By the width of the hull, which may have shrunk. A token whose neighbour on it is decided late is on its way.
+        sides.append(float((inside < 0.02 * np.ptp(plane, axis=0).max()).mean()))
         value = np.diag([1.0, 0.2, -0.3])
         kind = value_class(value)
         tokens = rng.normal(size=(30, 3))
@@ -120,11 +169,13 @@ def value_spectrum(profile: Profile, seed: int, *, flow: Flow = free) -> Finding
             {"class": "identity", "seed": number, "corners": len(hull.vertices), "share at the limit": sides[-1]},
             {"class": kind.kind, "seed": number, "corners": 0, "share at the limit": spreads[-1]},
         ]
-    contracting = integrate(TokenFlow(1.0, value=-np.eye(2), on_sphere=False), np.eye(2), [0.0, 40.0]).states[-1]
+    contracting = integrate(flow(-np.eye(2)), np.eye(2), [0.0, 40.0], method="adaptive", budget=Budget(steps=2000))
+    # Tokens that do not contract may be beyond float64 long before the end.
+    size = float(np.abs(contracting.states[-1]).max()) if contracting.status == "completed" else math.inf
     values = {
         "V = I: share of tokens on the boundary of their hull": min(sides),
         "one leading eigenvalue: share of tokens on three hyperplanes": min(spreads),
-        "V = -I: size of the tokens at the end": float(np.abs(contracting).max()),
+        "V = -I: size of the tokens at the end": size,
     }
     figure, panel = axes("z_1", "z_2")
     panel.plot(*plane.T, "o", ms=4, label="rescaled tokens, V = I")  # type: ignore[union-attr]

@@ -4,17 +4,17 @@ Two atoms of masses w_1, w_2 at angle phi under ``B = V = I`` obey ``phi' = -(p_
 ``p_12 = w_2 e / (w_1 + w_2 e)``, ``e = e^{-beta (1 - cos phi)}``: exact, and solved by one integral.
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
-from scipy.integrate import quad
 
-from tokendyn.dynamics import Event, TokenFlow, integrate
-from tokendyn.errors import BadInputError
+from tokendyn.dynamics import Budget, Event, TokenFlow, integrate
 from tokendyn.metrics.merging import cluster_staircase, merge_events
 from tokendyn.studies.claims.claim import Claim, Finding, Profile, at_most
 from tokendyn.studies.claims.drawing import axes
+from tokendyn.studies.laws.checks import checked_exponent, integral, outside, refuse
 
 SOURCE = "Geshkovski, Koubbi, Polyanskiy, Rigollet 2024; Bruno, Pasqualotto, Agazzi 2024; two atoms: derived here"
 
@@ -24,6 +24,9 @@ Flow = Callable[[float], TokenFlow]
 #: Two tokens nearer than this have merged.
 GAP = 0.05
 
+#: Steps after which two tokens are taken not to meet; a pair that waits for 1e8 takes two hundred.
+_STEPS = 1_000
+
 
 def merging_time(
     angle: float, inverse_temperature: float, *, weights: tuple[float, float] = (0.5, 0.5), until: float = GAP
@@ -32,29 +35,62 @@ def merging_time(
 
     For large beta and equal masses it is ``e^{beta (1 - cos a)} / (2 beta sin^2 a)`` times ``1 + O(1/beta)``.
 
+    Parameters
+    ----------
+    angle, until
+        At the start and at the end, in radians: ``0 < until < angle < pi``.
+    inverse_temperature
+        Zero or more; the law is that of normalised attention with ``B = V = I``.
+    weights
+        Masses of the two atoms, positive; only their ratio matters.
+
     Raises
     ------
     BadInputError
-        If not ``0 < until < angle < pi``, or a mass is not positive.
+        If an argument is out of range.
+    ScaleError
+        If the time is beyond float64.
     """
-    if not (0 < until < angle < np.pi and min(weights) > 0):
-        raise BadInputError(f"need 0 < until < angle < pi and positive weights; got {until}, {angle}, {weights}")
-    first, second = weights
+    small = [weight for weight in weights if outside("weight", weight, 0, ends="()")]
+    refuse(
+        "merging time",
+        outside("angle", angle, 0, math.pi, "()"),
+        outside("until", until, 0, angle, "()"),
+        outside("inverse_temperature", inverse_temperature, 0),
+        f"weights must be two positive numbers, got {weights!r}" if small or len(weights) != 2 else None,
+    )
+    checked_exponent("merging time", inverse_temperature * (1 - math.cos(angle)))
+    ratio = weights[1] / weights[0]
 
-    def slowness(phi: float) -> float:
-        seen = np.exp(-inverse_temperature * (1 - np.cos(phi)))
-        pull = second * seen / (first + second * seen) + first * seen / (second + first * seen)
-        return float(1 / (pull * np.sin(phi)))
+    def slowness(s: float) -> float:
+        # d phi / sin phi = ds with tan(phi / 2) = e^s, and 1 - cos phi = 1 + tanh s: smooth up to both ends.
+        unseen = math.exp(inverse_temperature * (1 + math.tanh(s)))
+        return 1 / (ratio / (unseen + ratio) + 1 / (ratio * unseen + 1))
 
-    return float(quad(slowness, until, angle, epsabs=0, epsrel=1e-12, limit=200)[0])
+    return integral(slowness, math.log(math.tan(until / 2)), math.log(math.tan(angle / 2)))
 
 
 def measured_merging_time(flow: TokenFlow, angle: float) -> float:
-    """Return when two tokens at an angle have come within ``GAP``, from a run; NaN if they do not within 1e9."""
+    """Return when two tokens at an angle have come within ``GAP``, from a run.
+
+    NaN if they do not within a time of 1e9 or ``_STEPS`` steps of the adaptive method, as when they repel each other.
+
+    Raises
+    ------
+    BadInputError
+        If the angle is not between ``GAP`` and pi, or tokens leave the sphere under the flow.
+    """
+    refuse(
+        "merging time",
+        outside("angle", angle, GAP, math.pi, "()"),
+        None if flow.on_sphere else "tokens leave the sphere under this flow: their distance is not their angle",
+    )
     tokens = np.array([[1.0, 0.0], [np.cos(angle), np.sin(angle)]])
     met = Event("met", lambda _, x: float(np.linalg.norm(x[0] - x[1])) - 2 * np.sin(GAP / 2), terminal=True)
-    run = integrate(flow, tokens, [0.0, 1e9], method="adaptive", tolerance=1e-10, events=[met])
-    return run.events["met"][0] if run.events["met"] else float("nan")
+    run = integrate(
+        flow, tokens, [0.0, 1e9], method="adaptive", tolerance=1e-10, events=[met], budget=Budget(steps=_STEPS)
+    )
+    return run.events["met"][0] if run.events["met"] else math.nan
 
 
 def identity(inverse_temperature: float) -> TokenFlow:

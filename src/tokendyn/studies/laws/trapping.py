@@ -10,15 +10,14 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
-from scipy.integrate import quad
 from scipy.spatial import cKDTree
 
-from tokendyn.attention import Head
+from tokendyn.attention import Head, attend
 from tokendyn.dynamics import Layer, Trajectory, run
-from tokendyn.errors import BadInputError
 from tokendyn.particles.meanfield.starts import on_circle
 from tokendyn.studies.claims.claim import Claim, Finding, Profile, at_most
 from tokendyn.studies.claims.drawing import axes
+from tokendyn.studies.laws.checks import checked_exponent, integral, outside, refuse
 
 SOURCE = "arXiv 2508.09628; the two tokens on a line: derived here"
 
@@ -43,11 +42,40 @@ def trapping_time(inverse_temperature: float, *, start: float = 1.0, until: floa
     Raises
     ------
     BadInputError
-        If not ``0 < until < start``.
+        If not ``0 < until < start``, or the inverse temperature is negative.
+    ScaleError
+        If the time is beyond float64.
     """
-    if not 0 < until < start:
-        raise BadInputError(f"need 0 < until < start, got {until:g} and {start:g}")
-    return float(quad(lambda u: (1 + math.exp(2 * inverse_temperature * u * u)) / (2 * u), until, start)[0])
+    refuse(
+        "trapping time",
+        outside("start", start, 0, ends="()"),
+        outside("until", until, 0, start, "()"),
+        outside("inverse_temperature", inverse_temperature, 0),
+    )
+    checked_exponent("trapping time", 2 * inverse_temperature * start * start)
+
+    def slowness(s: float) -> float:
+        # u = e^s: du / u = ds, smooth also where u is tiny.
+        return (1 + math.exp(2 * inverse_temperature * math.exp(2 * s))) / 2
+
+    return integral(slowness, math.log(until), math.log(start))
+
+
+def context_distances(layers: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return how far a token is from the nearest point of its context over the layers: measured, and in closed form.
+
+    The token attends at hardmax with ``A = -I`` to two fixed tokens ``(-1, 1)`` and ``(1, 1)``, and goes the share
+    ``2 / (k + 2)`` of the way in layer k: the Frank-Wolfe method for ``|x|^2`` on the segment between them. From an end
+    its distance from the nearest point, (0, 1), is ``1 / (2 floor(k / 2) + 1)``: by induction, two layers at a time.
+    That is the rate O(1/t) of the method, with a nearest point inside a face.
+    """
+    context, token = np.array([[-1.0, 1.0], [1.0, 1.0]]), np.array([1.0, 1.0])
+    gaps = [1.0]
+    for layer in range(layers):
+        goal = attend(-token[None], context, context).means[0]
+        token = token + 2 / (layer + 2) * (goal - token)
+        gaps.append(float(np.linalg.norm(token - [0.0, 1.0])))
+    return np.array(gaps), 1 / (2 * (np.arange(layers + 1) // 2) + 1.0)
 
 
 def trapping(profile: Profile, seed: int, *, runner: Runner = layers_of) -> Finding:
@@ -61,6 +89,9 @@ def trapping(profile: Profile, seed: int, *, runner: Runner = layers_of) -> Find
     cells = float(np.linalg.norm(ends[7:] - nearest, axis=1).max())
     around = np.vstack([inside, -inside])
     sizes = np.linalg.norm(runner(around, Head(score=-np.eye(2)), 0.25, 60).states, axis=2).max(axis=1)
+    # The farthest token follows its mirror image: it keeps the share 1 - 2 alpha / (1 + alpha) = 0.6 in a layer.
+    contracted = float(np.abs(sizes / (sizes[0] * 0.6 ** np.arange(61)) - 1).max())
+    gaps, expected_gaps = context_distances(200 if profile == "quick" else 2000)
     betas, layers = (2.0, 3.0, 4.0) if profile == "quick" else (2.0, 3.0, 4.0, 5.0, 6.0), []
     share, figure_paths = 0.1, {}
     for beta in betas:
@@ -75,7 +106,10 @@ def trapping(profile: Profile, seed: int, *, runner: Runner = layers_of) -> Find
     expected = np.array([trapping_time(beta) for beta in betas])
     values = {
         "distance of an inner token from the vertex of its cell, largest": cells,
-        "A = -I: size of the tokens after 60 layers, by the start": float(sizes[-1] / sizes[0]),
+        "A = -I: size of the tokens over 60 layers against 0.6^k, relative error": contracted,
+        "A = -I, fixed context: distance against 1 / (2 floor(k/2) + 1), relative error": float(
+            np.abs(gaps / expected_gaps - 1).max()
+        ),
         "time that a pair is trapped, relative error": float(np.abs(np.array(layers) / expected - 1).max()),
     }
     figure, panel = axes("layer times share", "position of the trapped token", logx=True)
@@ -89,14 +123,18 @@ def trapping(profile: Profile, seed: int, *, runner: Runner = layers_of) -> Find
 CLAIM = Claim(
     id="field.trapping",
     statement=(
-        "Hardmax takes inner tokens to the vertices of their cells, contracts tokens for A = -I, and at finite beta "
-        "traps them for a time exponential in beta."
+        "Hardmax takes inner tokens to the vertices of their cells, contracts tokens for A = -I (towards a "
+        "fixed context like 1/t), and at finite beta traps them for a time exponential in beta."
     ),
     source=SOURCE,
-    how="Ends against the nearest vertex, for vertices of equal norm; sizes over layers; layers that trap a pair.",
+    how=(
+        "Ends against the nearest vertex, for vertices of equal norm; sizes and distances over layers against closed "
+        "forms; layers that trap a pair."
+    ),
     bounds={
         "distance of an inner token from the vertex of its cell, largest": at_most(1e-9),
-        "A = -I: size of the tokens after 60 layers, by the start": at_most(1e-3),
+        "A = -I: size of the tokens over 60 layers against 0.6^k, relative error": at_most(1e-9),
+        "A = -I, fixed context: distance against 1 / (2 floor(k/2) + 1), relative error": at_most(1e-9),
         "time that a pair is trapped, relative error": at_most(0.05),
     },
     check=trapping,

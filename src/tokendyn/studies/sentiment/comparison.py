@@ -186,7 +186,7 @@ def compare_classifiers(
     seed
         Seed of each.
     progress
-        Called after each classifier with how many are done, and how many there are.
+        Called after each classifier with the number done, and the total number.
 
     Raises
     ------

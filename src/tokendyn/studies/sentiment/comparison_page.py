@@ -113,7 +113,7 @@ def write_comparison(
     comparison
         What was measured.
     folder
-        Folder that appears when it is whole.
+        Folder to write; it appears only when it is complete.
     command
         The command that repeats the comparison.
     source

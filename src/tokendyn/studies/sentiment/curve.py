@@ -87,7 +87,7 @@ def write_curve(curve: LeaderCurve, folder: str | Path, *, command: str, source:
     curve
         The points.
     folder
-        Folder that appears when it is whole.
+        Folder to write; it appears only when it is complete.
     command
         The command that repeats the curve.
     source
@@ -141,7 +141,7 @@ def curve_report(record: Mapping[str, Any], pictures: Path) -> Report:
         sections=[
             Text(
                 f"{counted(len(points), 'model')} with more and fewer leaders a text. The most accurate one labels "
-                f"{right} of the texts that were held out right, with {leaders}."
+                f"{right} of the held-out texts right, with {leaders}."
             ),
             KeyFigures(
                 {

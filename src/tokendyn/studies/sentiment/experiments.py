@@ -76,9 +76,9 @@ class ClassifierComparison(ReviewOptions, Experiment["Comparison"]):
         Parameters
         ----------
         progress
-            Called with classifiers done, and how many there are.
+            Called with the number of classifiers done, and the total number.
         checkpoint, budget
-            Not used: a classifier is measured whole or not at all.
+            Not used: a classifier is measured completely or not at all.
         """
         from tokendyn.runs.provenance import provenance
         from tokendyn.studies.sentiment.comparison import compare_classifiers
@@ -148,7 +148,7 @@ class Curve(ReviewOptions, Experiment["LeaderCurve"]):
     leaders: tuple[float, ...] = (1.5, 2.0, 3.0, 5.0, 8.0, 12.0)
 
     def check(self, checkpoint: "Path | str | None" = None) -> Sequence[str]:
-        """Check the texts and the settings; return how many models would be trained."""
+        """Check the texts and the settings; return the number of models to train."""
         targets = self._targets
         rehearse_fit(self.classifier(leaders=targets[0], transfer=1.0), self.texts)
         return (f"would train {len(targets)} models on {len(self.texts)} texts",)
@@ -165,9 +165,9 @@ class Curve(ReviewOptions, Experiment["LeaderCurve"]):
         Parameters
         ----------
         progress
-            Called with models done, and how many there are.
+            Called with the number of models done, and the total number.
         checkpoint, budget
-            Not used: a point is there whole or not at all.
+            Not used: a point is there completely or not at all.
         """
         from tokendyn.runs.provenance import provenance
         from tokendyn.studies.sentiment.curve import LeaderCurve, point_of
@@ -251,7 +251,7 @@ class Evaluation(Experiment["FaithfulnessReport"]):
     seed: int = 0
 
     def check(self, checkpoint: "Path | str | None" = None) -> Sequence[str]:
-        """Check model, texts, explainers and settings; return how many texts would be explained."""
+        """Check model, texts, explainers and settings; return the number of texts to explain."""
         self._check()
         return (f"would explain {len(self._drawn)} of {len(self._data)} texts by {', '.join(self._names)}",)
 
@@ -267,7 +267,7 @@ class Evaluation(Experiment["FaithfulnessReport"]):
         Parameters
         ----------
         progress
-            Called with explanations done, and how many there are.
+            Called with the number of explanations done, and the total number.
         checkpoint, budget
             Not used.
         """

@@ -69,7 +69,7 @@ class FaithfulnessReport(Result, kind="faithfulness"):
         One row for each explainer and text: ``explainer``, ``text`` (its number), the measures, and for each
         fraction f ``removed_f`` and ``kept_f``, the drops of the probability that the means are of.
     explainers
-        Their names, in the order asked for.
+        Their names, in the requested order.
     fractions
         Shares of the distinct words.
     provenance

@@ -110,9 +110,9 @@ def write_evaluation(
     report
         What was measured.
     folder
-        Folder that appears when it is whole.
+        Folder to write; it appears only when it is complete.
     command
-        The command that repeats the evaluation, for the page.
+        Command that repeats the evaluation, for the page.
     notes
         Paragraphs for the page, such as where the texts come from.
     overwrite

@@ -1,4 +1,4 @@
-"""The table of leaders of arXiv 2407.01602: how many words of a review lead, and which, over the dimension."""
+"""The table of leaders of arXiv 2407.01602: number of leaders of a review, and which, over the dimension."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ class LeaderTable:
     table
         One row a dimension.
     frequent
-        The most frequent leaders of confident reviews and in how many of these they lead, by dimension.
+        The most frequent leaders of confident reviews and the number of these in which they lead, by dimension.
     """
 
     table: pd.DataFrame
