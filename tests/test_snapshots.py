@@ -368,3 +368,9 @@ def test_parquet_with_many_values_in_a_cell_is_refused_before_they_are_read(tmp_
         parquet.write_table(arrow.table({"x": column}), tmp_path / "a.parquet", compression="zstd")
         with pytest.raises(BadInputError, match=f"'x' holds {kind}.*choose columns of numbers"):
             read_snapshots(tmp_path / "a.parquet")
+
+
+def test_a_netcdf_file_of_64_bit_data_is_told_to_be_written_anew(tmp_path):
+    (tmp_path / "a.nc").write_bytes(b"CDF\x05" + bytes(40))
+    with pytest.raises(BadInputError, match=r"a\.nc is of the format CDF-5; write it as NetCDF-4: nccopy -k nc4 a\.nc"):
+        read_snapshots(tmp_path / "a.nc")
