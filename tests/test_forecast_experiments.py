@@ -52,7 +52,7 @@ def test_a_fit_says_how_it_does_beside_simple_models(fitting):
     fitted = fitting.run()
     *naive, linear = fitted.simple.items()
     assert max(fitted.held_out.nrmse, linear[1]) < 1e-9 < min(error for _, error in naive)
-    assert linear[0] == "TD-DMD of 33 delays"  # 31.4 samples are a period
+    assert linear[0] == "TD-DMD of 32 delays"  # 31.4 samples are a period
     assert fitted.table()["model"].tolist() == ["TDDMD", *fitted.simple]
     assert "status='completed'" in repr(fitted)
     *_, head, first, second, third, fourth = str(fitted).splitlines()

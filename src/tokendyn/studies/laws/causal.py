@@ -37,7 +37,7 @@ def parking_density(arrivals: float) -> float:
     BadInputError
         For less than no arrivals; infinitely many are allowed.
     """
-    refuse("parking density", outside("arrivals", arrivals, 0, ends="[]"))
+    refuse("parking density", outside("arrivals", arrivals, 0.0, ends="[]"))
 
     def free(u: float) -> float:
         # The inner integral is gamma + log u + E_1(u), E_1(u) = -Ei(-u); its series near 0 is u.
@@ -59,7 +59,7 @@ def parked_on_circle(count: int, distance: float, rng: np.random.Generator) -> i
     BadInputError
         For a count that is not a whole number above zero, or a distance that is not positive.
     """
-    refuse("parking", not_whole("count", count, 1), outside("distance", distance, 0, ends="()"))
+    refuse("parking", not_whole("count", count, 1), outside("distance", distance, 0.0, ends="()"))
     turn, centres = 2 * math.pi, [float(rng.random() * 2 * math.pi)]
     for angle in (rng.random(count - 1) * turn).tolist():
         place = bisect.bisect(centres, angle)
@@ -89,9 +89,9 @@ def second_token_time(angle: float, inverse_temperature: float, until: float) ->
     """
     refuse(
         "time of the second token",
-        outside("angle", angle, 0, math.pi, "()"),
-        outside("until", until, 0, angle, "()"),
-        outside("inverse_temperature", inverse_temperature, 0),
+        outside("angle", angle, 0.0, math.pi, "()"),
+        outside("until", until, 0.0, angle, "()"),
+        outside("inverse_temperature", inverse_temperature, 0.0),
     )
     checked_exponent("time of the second token", inverse_temperature * (1 - math.cos(angle)))
     # As in the merging time of two atoms: d phi / sin phi = ds with tan(phi / 2) = e^s, cos phi = -tanh s.

@@ -54,7 +54,7 @@ def attention_energy(
     good = shares.shape == (len(points),) and shares.min() >= 0 and abs(shares.sum() - 1) < 1e-9
     refuse(
         "energy",
-        outside("inverse_temperature", inverse_temperature, 0, ends="()"),
+        outside("inverse_temperature", inverse_temperature, 0.0, ends="()"),
         None if len(bilinear) == points.shape[1] else f"B {bilinear.shape} does not fit tokens {points.shape}",
         None if good else f"weights must be {len(points)} numbers, zero or more, of sum 1",
     )
@@ -77,7 +77,7 @@ def largest_energy(matrix: Float[np.ndarray, "dim dim"], inverse_temperature: fl
         If an exponential is beyond float64.
     """
     bilinear = as_matrix("B", matrix, square=True)
-    refuse("energy", outside("inverse_temperature", inverse_temperature, 0, ends="()"))
+    refuse("energy", outside("inverse_temperature", inverse_temperature, 0.0, ends="()"))
     if np.abs(bilinear - bilinear.T).max() > 1e-12 * np.abs(bilinear).max():
         raise BadInputError("the matrix is not symmetric: attention is no gradient flow; give (B + B.T) / 2")
     values = np.linalg.eigvalsh(bilinear)

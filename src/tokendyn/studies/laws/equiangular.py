@@ -120,14 +120,14 @@ def _problems(count: int, inner_product: float) -> list[str]:
     few = not_whole("count", count, 2)
     if few is not None:
         return [few]
-    wrong = outside(f"inner_product of {count} tokens", inner_product, -1 / (count - 1), 1, "[]")
+    wrong = outside(f"inner_product of {count} tokens", inner_product, -1 / (count - 1), 1.0, "[]")
     return [] if wrong is None else [wrong]
 
 
 def _too_cold(beta: float, normalised: bool) -> str | None:
     if normalised:
-        return outside("inverse_temperature", beta, 0)
-    return outside("inverse_temperature of unnormalised attention", beta, 0, FASTEST, "[]")
+        return outside("inverse_temperature", beta, 0.0)
+    return outside("inverse_temperature of unnormalised attention", beta, 0.0, FASTEST, "[]")
 
 
 def identity_flow(inverse_temperature: float, normalised: bool = True) -> TokenFlow:

@@ -50,7 +50,7 @@ def critical_noise(inverse_temperature: float, *, normalised: bool = False) -> f
     ScaleError
         If ``I_1(beta)`` is beyond float64.
     """
-    refuse("critical noise", outside("inverse_temperature", inverse_temperature, 0, ends="()"))
+    refuse("critical noise", outside("inverse_temperature", inverse_temperature, 0.0, ends="()"))
     if normalised:
         return float(ive(1, inverse_temperature) / (inverse_temperature * ive(0, inverse_temperature)))
     checked_exponent("critical noise", inverse_temperature)
@@ -68,7 +68,7 @@ def turns_abruptly(inverse_temperature: float) -> bool:
     BadInputError
         If the inverse temperature is not positive and finite.
     """
-    refuse("order of the transition", outside("inverse_temperature", inverse_temperature, 0, ends="()"))
+    refuse("order of the transition", outside("inverse_temperature", inverse_temperature, 0.0, ends="()"))
     return bool(ive(2, inverse_temperature) > ive(1, inverse_temperature) / 2)
 
 
@@ -99,8 +99,8 @@ def _stationary(inverse_temperature: float, diffusivity: float, most: int) -> tu
     """Return ``r_1`` after a bounded number of iterations from one point, and the last change of a harmonic."""
     refuse(
         "stationary order",
-        outside("inverse_temperature", inverse_temperature, 0, ends="()"),
-        outside("diffusivity", diffusivity, 0, ends="()"),
+        outside("inverse_temperature", inverse_temperature, 0.0, ends="()"),
+        outside("diffusivity", diffusivity, 0.0, ends="()"),
     )
     checked_exponent("stationary order", inverse_temperature)
     harmonics = np.arange(1, max(_HARMONICS, int(_PER_WIDTH * inverse_temperature**0.75)) + 1)
@@ -241,7 +241,7 @@ def order_loop(
         None
         if increase and np.isfinite(levels).all()
         else "diffusivities must be two or more, positive and increasing",
-        outside("waits", waits, 0, ends="()"),
+        outside("waits", waits, 0.0, ends="()"),
     )
     angles = 2 * np.pi * (np.arange(cells) + 0.5) / cells
     push = 1 + 0.01 * np.cos(angles)

@@ -51,7 +51,7 @@ def two_token_rates(
         As :func:`two_token_curve`, and for a radius that is not positive.
     """
     _check(kind, angle, inverse_temperature, value, get_args(Normalisation))
-    refuse("two tokens", outside("radius", radius, 0, ends="()"))
+    refuse("two tokens", outside("radius", radius, 0.0, ends="()"))
     return _rates(kind, angle, radius, inverse_temperature, value)
 
 
@@ -172,8 +172,8 @@ def _check(kind: str, angle: float, beta: float, value: float, kinds: tuple[str,
     refuse(
         "two tokens",
         None if kind in kinds else f"kind is {kind!r}; there are {', '.join(kinds)}",
-        outside("angle", angle, 0, math.pi, "()"),
-        outside("inverse_temperature", beta, 0),
+        outside("angle", angle, 0.0, math.pi, "()"),
+        outside("inverse_temperature", beta, 0.0),
         outside(f"value of {kind}", value, least, ends=ends),
         "value of ngpt must not be zero: V m(x) has no direction" if kind == "ngpt" and value == 0 else None,
     )

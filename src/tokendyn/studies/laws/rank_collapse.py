@@ -64,7 +64,7 @@ def collapsed_layer(
     middle, apart = checked_tokens(np.atleast_2d(mean)), checked_tokens(offsets)
     refuse(
         "collapsed layer",
-        outside("inverse_temperature of the head", beta, 0, ends="()"),
+        outside("inverse_temperature of the head", beta, 0.0, ends="()"),
         None if middle.shape == (1, apart.shape[1]) else f"mean {np.shape(mean)} does not fit offsets {apart.shape}",
     )
     keys = head.keys(apart)

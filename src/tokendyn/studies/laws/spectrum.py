@@ -77,7 +77,7 @@ def value_class(
     score = np.eye(len(matrix)) if interaction is None else as_matrix("interaction", interaction, square=True)
     refuse(
         "class of V",
-        outside("tolerance", tolerance, 0, 1),
+        outside("tolerance", tolerance, 0.0, 1.0),
         None if score.shape == matrix.shape else f"value {matrix.shape} and interaction {score.shape} differ in size",
     )
     size = float(np.abs(matrix).max())
@@ -129,7 +129,7 @@ def rescaled(flow: TokenFlow, tokens: Float[np.ndarray, "tokens dim"], until: fl
     """
     refuse(
         "rescaled tokens",
-        outside("until", until, 0, ends="()"),
+        outside("until", until, 0.0, ends="()"),
         "the flow must be one in R^d: TokenFlow(..., on_sphere=False), normalisation left out"
         if flow.on_sphere or flow.normalisation != "post"
         else None,

@@ -51,12 +51,12 @@ def merging_time(
     ScaleError
         If the time is beyond float64.
     """
-    small = [weight for weight in weights if outside("weight", weight, 0, ends="()")]
+    small = [weight for weight in weights if outside("weight", weight, 0.0, ends="()")]
     refuse(
         "merging time",
-        outside("angle", angle, 0, math.pi, "()"),
-        outside("until", until, 0, angle, "()"),
-        outside("inverse_temperature", inverse_temperature, 0),
+        outside("angle", angle, 0.0, math.pi, "()"),
+        outside("until", until, 0.0, angle, "()"),
+        outside("inverse_temperature", inverse_temperature, 0.0),
         f"weights must be two positive numbers, got {weights!r}" if small or len(weights) != 2 else None,
     )
     checked_exponent("merging time", inverse_temperature * (1 - math.cos(angle)))

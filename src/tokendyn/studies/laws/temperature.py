@@ -42,7 +42,7 @@ def contraction(tokens: Float[np.ndarray, "tokens dim"], inverse_temperature: fl
     BadInputError
         If a token has no direction, all have the same, or the inverse temperature is not positive (``inf`` is allowed).
     """
-    refuse("contraction", outside("inverse_temperature", inverse_temperature, 0, ends="(]"))
+    refuse("contraction", outside("inverse_temperature", inverse_temperature, 0.0, ends="(]"))
     directions = directions_of(tokens)
     before = _checked_spread(directions)
     step = Head(inverse_temperature=inverse_temperature).attend(directions, find_leaders=False)
@@ -88,7 +88,7 @@ def critical_gamma(
     ConvergenceError
         If no gamma up to ``1000 / (1 - rho)``, rho the mean inner product, stops the contraction.
     """
-    refuse("critical gamma", outside("level", level, 0, 1, "()"))
+    refuse("critical gamma", outside("level", level, 0.0, 1.0, "()"))
     directions = directions_of(tokens)
     spread = _checked_spread(directions)
     if np.linalg.norm(directions.mean(axis=0)) < _CENTRED:
@@ -119,7 +119,7 @@ def predicted_gamma(inner_product: float) -> float:
     BadInputError
         If the inner product is not in ``[-1, 1)``: equal tokens have no transition.
     """
-    refuse("critical gamma", outside("inner_product", inner_product, -1, 1))
+    refuse("critical gamma", outside("inner_product", inner_product, -1.0, 1.0))
     return 1 / (1 - inner_product)
 
 

@@ -48,9 +48,9 @@ def trapping_time(inverse_temperature: float, *, start: float = 1.0, until: floa
     """
     refuse(
         "trapping time",
-        outside("start", start, 0, ends="()"),
-        outside("until", until, 0, start, "()"),
-        outside("inverse_temperature", inverse_temperature, 0),
+        outside("start", start, 0.0, ends="()"),
+        outside("until", until, 0.0, start, "()"),
+        outside("inverse_temperature", inverse_temperature, 0.0),
     )
     checked_exponent("trapping time", 2 * inverse_temperature * start * start)
 
