@@ -343,7 +343,7 @@ def test_texts_without_content_are_named_in_a_warning():
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [
-        ({"transfer": 0.5}, "expected 0.0, words keep their values, or 1.0"),
+        ({"transfer": 0.5}, "expected 0.0 (words keep their values) or 1.0"),
         ({"phantom": -1.0}, "phantom=-1.0"),
         ({"floor": 0.0}, "must be positive"),
         ({"marginal": -0.5}, "marginal=-0.5"),

@@ -15,6 +15,7 @@ from tokendyn.sentiment.groups import Grouping, members_of, topics_of, with_lead
 from tokendyn.sentiment.modifier_fit import fit_modifiers, scaled
 from tokendyn.sentiment.modifiers import Modifiers
 from tokendyn.sentiment.selection import choose_prior, join
+from tokendyn.sentiment.slope import fit_slope
 from tokendyn.sentiment.tokens import TokenRule
 from tokendyn.sentiment.values import Prior, Sample, Values, fit_values, prior_scale
 from tokendyn.sentiment.vocabulary import CountedTexts, count_words
@@ -137,9 +138,13 @@ def learn(
         _Half(sample, crops, counted.parents, led, choice.prior, out) for out in sides if 0 < out.sum() < len(out)
     ]
     modifiers = _modifiers(halves) if led and halves else Modifiers()
+    judged = [part for half in halves for part in half.judged(modifiers)] if targets.shape[1] > 1 else []
+    slope = fit_slope(judged)
     doubt = settings.doubt
     if doubt is None:
-        doubt = fit_doubt(halves[0].judged(modifiers) if halves else [])
+        doubt = fit_doubt(
+            [(part, values.times(slope)) for part, values in halves[0].judged(modifiers)] if halves else []
+        )
     if led:
         sample = scaled(sample, [part[: len(sample)] for part in led], modifiers)
         crops = None if crops is None else scaled(crops, [part[len(sample) :] for part in led], modifiers)
@@ -147,7 +152,7 @@ def learn(
     scale = prior_scale(presence, sample.targets, choice.prior.floor, choice.prior.marginal)
     whole = fit_values(
         sample if crops is None else join([sample, crops]), scale, choice.prior, progress=_tell(progress)
-    )
+    ).times(slope)
     # The second fit leaves out the weakest tokens: their values are small, and the losses stay the same.
     evidence = np.linalg.norm(whole.table, axis=1) * np.sqrt(frequencies)
     active = np.sort(np.argsort(-evidence, kind="stable")[: settings.active_words])
@@ -168,6 +173,7 @@ def learn(
     record: dict[str, object] = {
         "modifiers": asdict(modifiers),
         "doubt": doubt,
+        "slope": slope,
         "distinct_words": len(counted.names),
         "crops": len(counted.parents),
         "status": "completed" if choice.completed else "budget",

@@ -108,6 +108,10 @@ class Values:
         """Return the logit, or the scores of the classes, of each text."""
         return sample.counts @ self.table / (sample.sizes + self.phantom)[:, None] + self.biases
 
+    def times(self, slope: float) -> "Values":
+        """Return values whose scores are these times a slope."""
+        return Values(table=slope * self.table, biases=slope * self.biases, phantom=self.phantom)
+
     def losses(self, sample: Sample) -> Float[np.ndarray, " texts"]:
         """Return the log-loss of each text, a cross-entropy if targets are not labels."""
         return losses_and_slopes(self.scores(sample), sample.targets)[0]
