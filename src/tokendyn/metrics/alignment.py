@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from tokendyn.attention.checks import as_array
 from tokendyn.errors import BadInputError, listing
 from tokendyn.scales import power_of_two
 
@@ -147,10 +148,7 @@ def directions_of(tokens: Float[np.ndarray, "tokens dim"]) -> Float[np.ndarray, 
 
 
 def _matrix(tokens: object) -> np.ndarray:
-    try:
-        given = np.asarray(tokens)
-    except ValueError:
-        raise BadInputError("rows of different lengths; every token needs every coordinate") from None
+    given = as_array(tokens)
     if given.dtype.kind not in "fiub" or given.ndim != 2 or 0 in given.shape:
         raise BadInputError(f"tokens must be a (tokens, dim) matrix of real numbers, got {given.dtype} {given.shape}")
     matrix = given.astype(np.float64)

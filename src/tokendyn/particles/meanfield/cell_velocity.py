@@ -87,6 +87,11 @@ class CellVelocity:
         return csr_array((np.exp(-2 * sharpness[rows] * away**2), places % count, ends), shape=(count, count))
 
 
+def largest_sharpness(flow: TokenFlow) -> float:
+    """Return ``beta |B|``: the narrowest kernel is one over its root wide."""
+    return flow.inverse_temperature * (1.0 if flow.interaction is None else float(np.linalg.norm(flow.interaction, 2)))
+
+
 def _half_widths(sharpness: np.ndarray) -> np.ndarray:
     """Return the angle at which ``kappa (1 - cos u)`` is the cut; half a turn where it never is."""
     return np.asarray(np.arccos(np.maximum(1 - _CUT / np.maximum(sharpness, 1e-300), -1.0)))

@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from tokendyn.dynamics import Progress, TokenFlow, integrate
 from tokendyn.errors import BadInputError
+from tokendyn.particles.meanfield.cell_velocity import largest_sharpness
 from tokendyn.particles.meanfield.continuity import CircleLaw, circle_law
 from tokendyn.particles.meanfield.phases import DEPARTED
 from tokendyn.particles.meanfield.projection import Projection, project
@@ -54,10 +55,9 @@ class LawRun:
 
 def needed_cells(flow: TokenFlow) -> int:
     """Return the number of cells, a power of two, that has :data:`CELLS_IN_KERNEL` within the narrowest kernel."""
-    size = 1.0 if flow.interaction is None else float(np.linalg.norm(flow.interaction, 2))
     if math.isinf(flow.inverse_temperature):
         return _FEWEST_CELLS
-    width = 1 / math.sqrt(max(flow.inverse_temperature * size, 1.0))
+    width = 1 / math.sqrt(max(largest_sharpness(flow), 1.0))
     return max(_FEWEST_CELLS, 2 ** math.ceil(math.log2(2 * math.pi * CELLS_IN_KERNEL / width)))
 
 
@@ -131,8 +131,8 @@ def _followed(
     angles, weights = [], []
     for half in (ahead, ~ahead):
         # From the separatrix on, so that a half is one arc.
-        turned = np.roll(law.masses[-1] * half, -int(np.flatnonzero(~half & np.roll(half, -1))[0]))
-        start = law.edges[int(np.flatnonzero(~half & np.roll(half, -1))[0])]
+        separatrix = int(np.flatnonzero(~half & np.roll(half, -1))[0])
+        turned, start = np.roll(law.masses[-1] * half, -separatrix), law.edges[separatrix]
         cumulative = np.concatenate([[0.0], np.cumsum(turned)])
         if cumulative[-1] > 0:
             levels = (np.arange(_FOLLOWING) + 0.5) / _FOLLOWING * cumulative[-1]

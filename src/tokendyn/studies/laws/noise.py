@@ -17,6 +17,7 @@ from scipy.special import iv, ive
 from tokendyn.dynamics import TokenFlow, integrate
 from tokendyn.errors import BadInputError, ConvergenceError
 from tokendyn.particles.meanfield import circle_law
+from tokendyn.particles.meanfield.cell_velocity import largest_sharpness
 from tokendyn.particles.meanfield.starts import circle_quantiles
 from tokendyn.studies.claims.claim import Claim, Finding, Profile, at_least, at_most
 from tokendyn.studies.claims.drawing import axes
@@ -159,12 +160,12 @@ def growth_rate(flow: TokenFlow, diffusivity: float, time_scale: float) -> float
 
 def _cells(flow: TokenFlow) -> int:
     """Return cells that resolve the kernel, ``1 / sqrt(beta |B|)`` wide, or refuse a narrower one."""
-    size = 1.0 if flow.interaction is None else float(np.linalg.norm(flow.interaction, 2))
-    wanted = 128.0 if np.isinf(flow.inverse_temperature) else 6 * np.sqrt(flow.inverse_temperature * size)
+    sharpness = largest_sharpness(flow)
+    wanted = 128.0 if np.isinf(flow.inverse_temperature) else 6 * np.sqrt(sharpness)
     if wanted > _MOST_CELLS:
         raise BadInputError(
             f"inverse_temperature {flow.inverse_temperature:g} has a kernel that {_MOST_CELLS} cells do not resolve; "
-            f"lower it to {(_MOST_CELLS / 6) ** 2 / size:.3g}"
+            f"lower it to {(_MOST_CELLS / 6) ** 2 * flow.inverse_temperature / sharpness:.3g}"
         )
     return max(128, int(wanted))
 
