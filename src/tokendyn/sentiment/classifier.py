@@ -34,6 +34,7 @@ from tokendyn.sentiment.groups import Grouping, Views, best_two, lead
 from tokendyn.sentiment.heads import log_softmax
 from tokendyn.sentiment.lookup import Lookup
 from tokendyn.sentiment.modifiers import Modifiers
+from tokendyn.sentiment.neighbours import Neighbours
 from tokendyn.sentiment.reading import read_verdict
 from tokendyn.sentiment.routing import route, route_all, sum_scores, sum_values
 from tokendyn.sentiment.spelling import Spelling
@@ -595,18 +596,20 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         phantom: float,
         grouping: Grouping,
         modifiers: Modifiers,
+        neighbours: Neighbours,
         doubt: float = 0.0,
     ) -> None:
         """Store the fitted state at transfer 0."""
         self.classes_, self.words_, self.values_ = classes, words, values
         self.intercept_, self.phantom_, self.grouping_, self.doubt_ = intercept, phantom, grouping, doubt
         self._gain, self._linear = float(self.ngrams), True
-        self._views, self.modifiers_ = Views(values, grouping), modifiers
+        self._views, self.modifiers_, self.neighbours_ = Views(values, grouping), modifiers, neighbours
         spelling = None
         if self.spelling and self.tokeniser is None:
             single = zip(words, grouping.frequencies.tolist(), strict=True)
             spelling = Spelling({word: count for word, count in single if " " not in word})
-        self._lookup = Lookup({word: number for number, word in enumerate(words)}, self._rule(), modifiers, spelling)
+        number_of = {word: number for number, word in enumerate(words)}
+        self._lookup = Lookup(number_of, self._rule(), modifiers, spelling, neighbours)
 
     def _parts(self, texts: Texts, size: int = _CHUNK) -> list[list[str]]:
         """Yield the checked texts in batches of bounded size."""
