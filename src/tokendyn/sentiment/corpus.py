@@ -145,6 +145,12 @@ class Corpus:
         data = self.occurrences.counts(words, closing, self.counted)[self.entries]
         return replace(self, sample=replace(self.sample, counts=self._weighted(data)))
 
+    def mean_weights(self, plain: "Corpus") -> Float[np.ndarray, " tokens"]:
+        """Return how often an occurrence of each token counts on average in the texts."""
+        sums = [np.asarray(part.of_texts.counts.sum(axis=0)).ravel() for part in (self, plain)]
+        weights: Float[np.ndarray, " tokens"] = sums[0] / sums[1]
+        return weights
+
     def _weighted(self, data: Float[np.ndarray, " _"]) -> sparse.csr_matrix:
         """Return the matrix of the counts with other numbers, sharing their places."""
         counts = self.sample.counts

@@ -143,7 +143,8 @@ def learn(
         share = min(1.0, max(_LEAST_SHARE, 2.0 * settings.leaders / max(float(sample.sizes.mean()), 1.0)))
     grouping = topics_of(
         sample, values, corpus.frequencies[active], members_of(words, settings.rule.ngrams),
-        modifying=attention.modifiers.of_words(words), share=share, dimensions=settings.dimensions,
+        modifying=attention.modifiers.of_words(words), weights=attended.mean_weights(corpus)[active], share=share,
+        dimensions=settings.dimensions,
     )  # fmt: skip
     sample = sample.rows(np.argsort(keys, kind="stable"))
     grouping = with_leaders(sample, values, grouping, settings.leaders, settings.layers, settings.alpha)

@@ -110,6 +110,9 @@ def _tensors(classifier: LeaderClassifier) -> dict[str, np.ndarray]:
         "values": classifier.values_,
         "intercept": intercept,
         "frequencies": grouping.frequencies.astype(np.int64),
+        "weights": grouping.weights,
+        "of_classes": grouping.of_classes,
+        "sizes": grouping.sizes,
         "topics": grouping.topics[chosen].astype(np.float32),
         "with_topic": chosen.astype(np.int64),
         "neighbours": np.stack([classifier.neighbours_.behind, classifier.neighbours_.before], axis=1),
@@ -147,6 +150,9 @@ def load(folder: str | Path, *, tokeniser: Any = None) -> LeaderClassifier:
     if linear:  # older folders have none
         record.setdefault("neighbours", [])
         tensors.setdefault("neighbours", np.zeros((0, 2)))
+        tensors.setdefault("weights", np.ones(len(tensors["values"])))
+        tensors.setdefault("of_classes", np.zeros((len(tensors["values"]), 0)))
+        tensors.setdefault("sizes", np.zeros(0))
     problems = [f"model.json lacks {name!r}" for name in _FIELDS if name not in record]
     problems = problems or _record_problems(record) + (_value_problems if linear else _tensor_problems)(record, tensors)
     if problems:
@@ -168,6 +174,9 @@ def load(folder: str | Path, *, tokeniser: Any = None) -> LeaderClassifier:
             share=float(fitted["share"]),
             spread=float(fitted["spread"]),
             modifying=modifiers.of_words(words),
+            weights=tensors["weights"],
+            of_classes=tensors["of_classes"],
+            sizes=tensors["sizes"],
         )
         classifier._settle_values(
             classes, words, tensors["values"], intercept, float(fitted["phantom"]), grouping, modifiers,
@@ -279,10 +288,12 @@ def _value_problems(record: dict[str, Any], tensors: dict[str, np.ndarray]) -> l
     listed = tensors["with_topic"]
     neighbours = len(record["neighbours"]) if isinstance(record["neighbours"], list) else 0
     shapes = {
-        "values": (words, columns), "intercept": (columns,), "frequencies": (words,), "neighbours": (neighbours, 2),
+        "values": (words, columns), "weights": (words,), "intercept": (columns,), "frequencies": (words,),
+        "neighbours": (neighbours, 2),
     }  # fmt: skip
     dtypes = {
         "values": "f8", "intercept": "f8", "frequencies": "i8", "topics": "f4", "with_topic": "i8", "neighbours": "f8",
+        "weights": "f8", "of_classes": "f8", "sizes": "f8",
     }  # fmt: skip
     problems = [
         f"model.safetensors: {name} has shape {tensors[name].shape}, expected {shape}, for {words} words"
@@ -296,9 +307,13 @@ def _value_problems(record: dict[str, Any], tensors: dict[str, np.ndarray]) -> l
     ]
     problems += [
         f"model.safetensors: {name} holds NaN or infinite values"
-        for name in ("values", "intercept", "topics", "neighbours")
+        for name in ("values", "intercept", "topics", "neighbours", "weights", "of_classes", "sizes")
         if not np.isfinite(tensors[name]).all()
     ]
+    if tensors["of_classes"].shape not in ((words, columns), (words, 0)) or (
+        tensors["of_classes"].size and tensors["sizes"].shape != (classes,)
+    ):
+        problems.append("model.safetensors: of_classes and sizes do not fit the words and classes")
     if tensors["topics"].ndim != 2 or listed.shape != tensors["topics"].shape[:1]:
         problems.append("model.safetensors: topics and with_topic do not fit together")
     elif len(listed) and not (listed.min() >= 0 and listed.max() < words and (np.diff(listed) > 0).all()):
