@@ -35,9 +35,11 @@ class LeaderWord:
     word, spans
         The word in normal form and its positions in the original text.
     mass
-        Its share w of the verdict: its own tokens and those of its followers; all shares sum to 1.
+        Its share w: its own tokens and those of its followers; all shares sum to 1. At transfer 0 a share of all tokens
+        of the text, phantom words included, which only sizes the star.
     value
-        Its learned value s; the sign shows the class.
+        Its learned value; the sign shows the class. At transfer 0 an occurrence of weight m in a text of n words adds
+        ``m value / (n + phantom_)``.
     contribution
         Its exact part of the logit. At transfer 0, the sum over the word and its followers; at transfer 1, ``gain mass
         value``.
@@ -95,6 +97,7 @@ class WordContribution(NamedTuple):
         With more than two classes, its contribution to the score of each class; else empty.
     weight
         At transfer 0, how often an occurrence counts on average, by its modifier, its neighbours and its sentence.
+        ``contribution = len(spans) weight value / (words of the text + phantom_)``.
     """
 
     word: str
@@ -291,11 +294,19 @@ class Explanation(Result, kind="sentiment-explanation"):
         return [*map(str, largest), *([f"{more} more words are scaled"] if more else [])]
 
     def attended(self) -> list[str]:
-        """Return a sentence for each of the leaders that count clearly more or less than once, without modifiers."""
-        modified, leaders = {word.word for word in self.modified}, {leader.word for leader in self.leaders[:8]}
-        weighted = [word for word in self.contributions if word.word in leaders - modified]
-        clear = [word for word in weighted if not 1.0 / _CLEARLY <= word.weight <= _CLEARLY]
-        return [f"“{word.word}” counts {word.weight:.2g} times" for word in clear[:_SHOWN]]
+        """Return a sentence for each leader that counts clearly more or less than once, apart from its modifier."""
+        leaders = {leader.word for leader in self.leaders[:8]}
+        weights = [(word.word, self._without_modifier(word)) for word in self.contributions if word.word in leaders]
+        clear = [(word, weight) for word, weight in weights if not 1.0 / _CLEARLY <= weight <= _CLEARLY]
+        return [f"“{word}” counts {weight:.2g} times" for word, weight in clear[:_SHOWN]]
+
+    def _without_modifier(self, word: WordContribution) -> float:
+        """Return the weight of a word by its neighbours and its place; 1 where a modifier hides it."""
+        scales = [modified.weight for modified in self.modified if modified.word == word.word]
+        if not scales:
+            return word.weight
+        # Of several occurrences, the mean weight is not that of the modifiers times that of the neighbours.
+        return word.weight / scales[0] if len(word.spans) == 1 and scales[0] else 1.0
 
     def describe(self) -> list[str]:
         """Return the verdict, the leaders, and the words whose removal would turn it, in a few sentences."""
@@ -310,7 +321,7 @@ class Explanation(Result, kind="sentiment-explanation"):
         if self.modified:
             lines.append(f"modifiers: {'; '.join(self.scaled())}")
         if self.attended():
-            lines.append(f"among their neighbours, {', '.join(self.attended())}")
+            lines.append(f"by the words beside them and their place in the text: {', '.join(self.attended())}")
         if self.turns:
             count = next(place for place, gone in enumerate(self.succession, start=1) if gone.margin < 0)
             lines.append(
