@@ -10,6 +10,7 @@ from rich.console import Console
 from tokendyn.data.texts import small_reviews
 from tokendyn.sentiment import LeaderClassifier
 from tokendyn.sentiment.explanation import Modified
+from tokendyn.sentiment.modifiers import roles_of
 from tokendyn.sentiment.report import explained_text, scene
 from tokendyn.show import explanation_html, explanation_terminal
 from tokendyn.show.views import side_axes
@@ -23,9 +24,13 @@ def terminal(explained):
 
 
 @pytest.fixture(scope="module")
-def why():
+def model():
     reviews = small_reviews()
-    model = LeaderClassifier(random_state=0).fit(reviews.texts, reviews.labels)
+    return LeaderClassifier(random_state=0).fit(reviews.texts, reviews.labels)
+
+
+@pytest.fixture(scope="module")
+def why(model):
     return model.explain("A dull & <b>lazy</b> start, but what a wonderful, warm and funny ending.")
 
 
@@ -117,3 +122,9 @@ def test_a_leader_with_a_modifier_counts_by_its_neighbours_apart_from_it(why):
     assert f"“{first.word}” counts 2 times" in once.attended()
     twice = dataclasses.replace(once, contributions=(heavy._replace(spans=(span, span)), *others))
     assert not any(first.word in sentence for sentence in twice.attended())
+
+
+def test_modifiers_are_never_strong(model):
+    strong = [word for word, is_strong in zip(model.words_, model._views.of(0, 1).strong, strict=True) if is_strong]
+    assert len(strong) > 100
+    assert not [word for word in strong if " " not in word and roles_of([word])[0]]
