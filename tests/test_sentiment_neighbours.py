@@ -250,3 +250,13 @@ def test_shared_directions_have_the_minimum_of_their_formula():
     expected = 210.0 * (scale[:, 0] * best[:7] + table @ best[7:9])
     np.testing.assert_allclose(found.table[:, 0], expected, atol=2e-3 * np.abs(expected).max())
     np.testing.assert_allclose(found.biases[0], best[9], atol=1e-3)
+
+
+def test_neighbours_are_a_short_line_and_a_table(model):
+    near = model.neighbours_
+    assert repr(near) == f"Neighbours({len(near.words)} words, closing={near.closing:.3g})"
+    table = near.table()
+    assert table["behind"].is_monotonic_decreasing
+    assert table["word"].iloc[-1] == "allegedly"
+    before = dict(zip(table["word"], table["before"], strict=True))
+    assert before == dict(zip(near.words, near.before, strict=True))

@@ -128,3 +128,9 @@ def test_modifiers_are_never_strong(model):
     strong = [word for word, is_strong in zip(model.words_, model._views.of(0, 1).strong, strict=True) if is_strong]
     assert len(strong) > 100
     assert not [word for word in strong if " " not in word and roles_of([word])[0]]
+
+
+def test_a_text_without_words_is_described_without_empty_sums(model):
+    said = str(model.explain(""))
+    assert "all other words" not in said
+    assert f"a text without words {model.explain('').bias:+.3g}" in said

@@ -316,7 +316,7 @@ class Explanation(Result, kind="sentiment-explanation"):
         lines = [
             f"{self.label}: probability{of} {self.probability:.3g}, logit {self.logit:.3g}",
             f"leaders: {led}{more}" if self.leaders else "no word of the text has a value",
-            f"all other words together {self.residual:+.3g}{self._split()}, a text without words {self.bias:+.3g}",
+            f"{self._rest()}a text without words {self.bias:+.3g}",
         ]
         if self.modified:
             lines.append(f"modifiers: {'; '.join(self.scaled())}")
@@ -336,9 +336,12 @@ class Explanation(Result, kind="sentiment-explanation"):
         names = ", ".join(leader.followers[:4]) + (", …" if len(leader.followers) > 4 else "")
         return f"{leader.word} ({leader.own:+.3g}; with {names}: {leader.contribution:+.3g})"
 
-    def _split(self) -> str:
-        """Return the two parts of the residual if words have contributions of their own."""
-        return f" ({self.others[1]:+.3g}, {self.others[0]:+.3g})" if self.summed else ""
+    def _rest(self) -> str:
+        """Return the residual, with its two parts if words have contributions of their own; empty if it has none."""
+        if not self.summed:
+            return f"all other words together {self.residual:+.3g}, "
+        low, high = self.others
+        return f"all other words together {self.residual:+.3g} ({high:+.3g}, {low:+.3g}), " if low or high else ""
 
     def table(self) -> "pd.DataFrame":
         """Return one row for each distinct word with a value, the largest contribution first."""
