@@ -109,7 +109,11 @@ def _reached(training: Mapping[str, Any]) -> dict[str, object]:
     doubt = (
         {"chance of an error that a very short text keeps": f"{training['doubt']:.1%}"} if "doubt" in training else {}
     )
-    return {"phantom words": chosen["phantom"], "held-out log-loss, with pieces": "–" if loss is None else f"{loss:.3f}", **doubt}
+    return {
+        "phantom words": chosen["phantom"],
+        "held-out log-loss, with pieces": "–" if loss is None else f"{loss:.3f}",
+        **doubt,
+    }
 
 
 def _scaled(classifier: LeaderClassifier) -> dict[str, object]:
@@ -148,7 +152,11 @@ def _neighbours_table(classifier: LeaderClassifier, side: Literal["behind", "bef
 def _settings_table(training: Mapping[str, Any]) -> Table:
     """Return the settings that were tried, with their losses on held-out texts."""
     rows = [{name.replace("_", " "): value for name, value in row.items()} for row in training["tried"]]
-    return Table(rows, "Settings tried", note="Log-loss on texts that a fit did not see, and on random pieces of the long ones: pieces are harder.")
+    return Table(
+        rows,
+        "Settings tried",
+        note="Log-loss on texts that a fit did not see, and on random pieces of the long ones: pieces are harder.",
+    )
 
 
 def _training_picture(training: Mapping[str, Any]) -> Picture:
