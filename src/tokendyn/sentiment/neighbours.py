@@ -63,7 +63,7 @@ class Neighbours:
         return f"Neighbours({len(self.words)} words, closing={self.closing:.3g})"
 
     def table(self) -> "pd.DataFrame":
-        """Return one row for each word (word, behind, before), those that make the words behind them count more first."""
+        """Return one row for each word: ``word``, ``behind`` and ``before``, the largest ``behind`` first."""
         import pandas as pd
 
         table = pd.DataFrame({"word": self.words, "behind": self.behind, "before": self.before})
