@@ -134,3 +134,9 @@ def test_a_text_without_words_is_described_without_empty_sums(model):
     said = str(model.explain(""))
     assert "all other words" not in said
     assert f"a text without words {model.explain('').bias:+.3g}" in said
+
+
+def test_modifiers_that_change_next_to_nothing_are_counted_and_not_named(why):
+    big = Modified(word="warm", span=(0, 4), by=("but",), weight=2.0, contribution=4.0)
+    small = big._replace(word="the", contribution=0.02)
+    assert dataclasses.replace(why, modified=(small, big)).scaled() == [str(big), "1 more word is scaled"]

@@ -22,6 +22,8 @@ _scene = function_at("tokendyn.sentiment.report:scene")
 Span = tuple[int, int]
 #: Number of modified words in a summary.
 _SHOWN = 5
+#: Part of the largest change by a modifier from which on a change is named.
+_WORTH = 0.05
 #: Factor from which on a weight is clearly not 1.
 _CLEARLY = 1.4
 
@@ -289,9 +291,12 @@ class Explanation(Result, kind="sentiment-explanation"):
 
     def scaled(self) -> list[str]:
         """Return a sentence for each of the words that modifiers change most."""
-        largest = sorted(self.modified, key=lambda word: -abs(word.change))[:_SHOWN]
+        most = max((abs(word.change) for word in self.modified), default=0.0)
+        worth = [word for word in self.modified if abs(word.change) >= _WORTH * most]
+        largest = sorted(worth, key=lambda word: -abs(word.change))[:_SHOWN]
         more = len(self.modified) - len(largest)
-        return [*map(str, largest), *([f"{more} more words are scaled"] if more else [])]
+        others = "1 more word is scaled" if more == 1 else f"{more} more words are scaled"
+        return [*map(str, largest), *([others] if more else [])]
 
     def attended(self) -> list[str]:
         """Return a sentence for each leader that counts clearly more or less than once, apart from its modifier."""
