@@ -109,6 +109,8 @@ COMMANDS = {"demo": demo, "test": test, "lint": lint, "docs": docs, "bench": ben
 
 def main() -> None:
     """Read the command line."""
+    # Installed without byte code, each process would compile what it imports, if it were not allowed to keep that.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=COMMANDS)
     options, arguments = parser.parse_known_args()
