@@ -5,6 +5,7 @@ import os
 import sys
 from pathlib import Path
 
+import checked
 import pytest
 from hypothesis import settings
 from jaxtyping import _import_hook, install_import_hook
@@ -78,6 +79,7 @@ class OuterFunctions(_import_hook.JaxtypingTransformer):
 
 
 _import_hook.JaxtypingTransformer = OuterFunctions
+checked.install()
 # The hook names its files of byte code after this string: the space keeps them apart from those of jaxtyping's own.
 install_import_hook(_annotated_modules(), "beartype .beartype")
 
