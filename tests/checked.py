@@ -1,7 +1,7 @@
 """Types and shapes are checked at every call, as jaxtyping's decorator checks them, in a tenth of its time.
 
-That decorator binds the arguments of each call to the signature, and checks them once more with what is returned. A step
-of a few tokens takes twenty microseconds, and the two cost more than all that is tested.
+That decorator binds the arguments of each call to the signature, and checks them once more with what is returned: forty
+microseconds, where a step of a few tokens takes twenty.
 """
 
 import functools
