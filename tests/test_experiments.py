@@ -28,7 +28,7 @@ from tokendyn.sentiment.experiments import Distillation, Export, Training
 from tokendyn.studies.forecast.experiments import Comparison, Validation
 from tokendyn.studies.sentiment.experiments import ClassifierComparison, Curve, Evaluation
 
-pytestmark = pytest.mark.usefixtures("unchecked")
+pytestmark = pytest.mark.usefixtures("unchecked", "warm_workers")
 
 EXPERIMENTS = [
     Clustering, MeanField, Phase, Compilation, Training, Distillation, Export, ClassifierComparison, Curve, Evaluation,
