@@ -50,8 +50,9 @@ class Cell:
 
 CALLS = [
     (weighted, (TOKENS, WEIGHTS), {}), (weighted, (TOKENS,), {"weights": WEIGHTS}),
-    (weighted, (TOKENS, np.ones(4)), {}), (weighted, (TOKENS[0], WEIGHTS), {}), (weighted, (TOKENS.astype(int), WEIGHTS), {}), (weighted, (TOKENS,), {}),
-    (weighted, ([[0.0]], WEIGHTS), {}), (weighted, (TOKENS, WEIGHTS), {"other": 1}), (shortened, (WEIGHTS,), {}),
+    (weighted, (TOKENS, np.ones(4)), {}), (weighted, (TOKENS[0], WEIGHTS), {}),
+    (weighted, (TOKENS.astype(int), WEIGHTS), {}), (weighted, ([[0.0]], WEIGHTS), {}), (weighted, (TOKENS,), {}),
+    (weighted, (TOKENS, WEIGHTS), {"other": 1}), (shortened, (WEIGHTS,), {}),
     (counted, (1, 2), {"scale": None, "name": "a"}), (counted, (1, 2.0), {}), (counted, (), {"name": 3}),
     (counted, (), {"scale": "wide"}), (ended, (1,), {}), (ended, ("1",), {}), (ahead, (Cell(),), {}),
     (ahead, (Cell(), np.arange(3)), {}), (free, (3,), {"named": None}), (free, (), {}),
