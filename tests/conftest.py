@@ -111,23 +111,6 @@ def rng():
     return np.random.default_rng(20240701)
 
 
-@pytest.fixture(scope="session")
-def _kept_workers():
-    """Return a list of the workers that tests leave for the next, and end them after the last."""
-    from tokendyn.runs.scheduler import end_local
-
-    kept = []
-    yield kept
-    for executor in kept[-1:]:
-        end_local(executor)
-
-
-@pytest.fixture
-def warm_workers(_kept_workers, monkeypatch):
-    """Keep the workers of a sweep for the next: for tests of what sweeps compute, not of how workers start and end."""
-    monkeypatch.setattr("tokendyn.experiments.crew.end_local", _kept_workers.append)
-
-
 @pytest.fixture(scope="module")
 def browser():
     """Return a running Chromium."""

@@ -11,7 +11,7 @@ from tokendyn.exact import Compilation
 from tokendyn.exact.reading import SequenceFile
 from tokendyn.experiments import sweep
 
-pytestmark = pytest.mark.usefixtures("unchecked", "warm_workers")
+pytestmark = pytest.mark.usefixtures("unchecked")
 
 
 @pytest.fixture

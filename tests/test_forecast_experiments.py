@@ -19,7 +19,7 @@ from tokendyn.forecast.fitted import skill
 from tokendyn.forecast.naive import Drift
 from tokendyn.studies.forecast.experiments import Comparison, Validation
 
-pytestmark = pytest.mark.usefixtures("unchecked", "warm_workers")
+pytestmark = pytest.mark.usefixtures("unchecked")
 
 TURN = 0.2 * np.arange(200)
 

@@ -15,7 +15,7 @@ from tokendyn.experiments.jobs import kind_of
 from tokendyn.sentiment import Export, Training, load
 from tokendyn.studies.sentiment import Curve, Evaluation, LeaderCurve
 
-pytestmark = pytest.mark.usefixtures("unchecked", "warm_workers")
+pytestmark = pytest.mark.usefixtures("unchecked")
 
 
 @pytest.fixture(scope="module")

@@ -118,7 +118,6 @@ def test_an_interrupt_ends_with_130_and_says_how_to_go_on(file, tmp_path):
     assert "Traceback" not in said
 
 
-@pytest.mark.usefixtures("warm_workers")
 def test_failed_jobs_are_in_the_table_and_run_again_when_asked(file, tmp_path, capsys):
     text = file.read_text(encoding="utf-8").replace("[0.2, 0.5]", "[0.2, -1]").replace("samples = 3", "samples = 1")
     (tmp_path / "s.toml").write_text(text, encoding="utf-8")
@@ -163,7 +162,6 @@ def test_options_are_checked_before_anything_runs(file, tmp_path, capsys):
     assert sorted(os.listdir(tmp_path)) == ["out"]
 
 
-@pytest.mark.usefixtures("warm_workers")
 def test_verify_makes_a_run_again_in_which_a_byte_was_changed(file, tmp_path, capsys):
     assert sweep(file, tmp_path, "--workers", "1") == 0
     store = Store(tmp_path / "runs")
@@ -178,7 +176,6 @@ def test_verify_makes_a_run_again_in_which_a_byte_was_changed(file, tmp_path, ca
     assert store.read(damaged, verify=True).status == "completed"
 
 
-@pytest.mark.usefixtures("warm_workers")
 def test_runs_of_a_newer_version_are_refused_before_any_work_by_the_dry_run_too(file, tmp_path, capsys):
     assert sweep(file, tmp_path, "--workers", "1") == 0
     store = Store(tmp_path / "runs")
@@ -200,7 +197,6 @@ def test_a_dry_run_writes_no_runs(file, tmp_path, capsys):
     assert not Store(tmp_path / "runs").ids()
 
 
-@pytest.mark.usefixtures("warm_workers")
 def test_names_with_markup_and_mathematics_are_drawn_and_tabled_as_they_are(tmp_path):
     names = [f"{EVIL_NAME}.csv", "電影_$x^{.csv"]
     for number, name in enumerate(names):
