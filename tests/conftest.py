@@ -89,10 +89,12 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
 def pytest_configure() -> None:
-    """Keep torch to one thread, as on shared cores."""
+    """Keep torch, and the BLAS of numpy, to one thread, as on shared cores."""
     import torch
+    from threadpoolctl import threadpool_limits
 
     torch.set_num_threads(1)
+    threadpool_limits(1)  # jaxtyping's plugin has imported numpy before this file could say so
 
 
 @pytest.fixture
