@@ -41,6 +41,7 @@ KERNELS = {
     "tokendyn.metrics.transport_kernels",
     "tokendyn.rivals.sentiment.hashed_kernels",
     "tokendyn.rivals.sentiment.published_kernels",
+    "tokendyn.sentiment.count_kernels",
     "tokendyn.sentiment.group_kernels",
     "tokendyn.sentiment.kernels",
     "tokendyn.sentiment.scan_kernels",

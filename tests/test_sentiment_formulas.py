@@ -91,7 +91,7 @@ class TestRecord:
         record = self.record(())
         numbers = {"word": "good", "spans": [[0, 4]], "mass": 0.0, "value": 0.0, "contribution": 0.0}
         assert record["leaders"] == [numbers | {"own": 0.0, "followers": []}]
-        assert record["contributions"] == [numbers | {"leader": None}]
+        assert record["contributions"] == [numbers | {"leader": None, "weight": 1.0}]
         assert record["neutral"] == {"mass": 0.0, "words": 0, "followers": [], "follows": None}
 
     def test_parts_by_class_stand_there_else(self):

@@ -76,7 +76,7 @@ def test_two_negations_cancel():
 
     def weights(text):
         run = np.array([numbers[word] for word in text.split()] + [-1])
-        return modifiers.weights(run, roles)[:-1].tolist()
+        return modifiers.weights(followers(run, roles)[0])[:-1].tolist()
 
     assert weights("it wasn't good") == [1.0, 1.0, -0.5]
     assert weights("i can't say it wasn't good") == [1.0, 1.0, -0.5, -0.5, -0.5, 1.0]

@@ -215,10 +215,27 @@ def test_the_strength_of_a_word_is_that_of_the_formula(corpus):
         for part in pair.split():
             if part in of_words:
                 of_words[part].append(pair)
-    for word, pairs in list(of_words.items())[:200]:
+    effects, apart = {}, {}
+    labels = np.array(corpus.labels) == model.classes_[1]
+    many = [len(texts) - sum(labels), sum(labels)]
+    weights = dict(zip(model.words_, model.grouping_.weights.tolist(), strict=True))
+    for word, pairs in of_words.items():
         count, value = counts[word], model.values_[number[word], 0]
-        effect = value + sum(counts[pair] / count * model.values_[number[pair], 0] for pair in pairs)
-        size = max(effect * np.sign(value), 1e-6 * abs(value))
+        of_pairs = [counts[pair] / count * weights[pair] * model.values_[number[pair], 0] for pair in pairs]
+        effect = weights[word] * value + sum(of_pairs)
+        effects[word] = max(effect * np.sign(value), 1e-6 * abs(value))
+        inside = sum(word in text for text, label in zip(texts, labels, strict=True) if label)
+        # A label is learned as a probability (n + 1)/(n + 2) of its class.
+        p = 1 + inside * (many[1] + 1) / (many[1] + 2) + (count - inside) / (many[0] + 2)
+        q = 2 + count - p
+        totals = [2 + n * (n + 1) / (n + 2) + other / (other + 2) for n, other in (many[::-1], many)]
+        odds = np.log(p / totals[0]) - np.log(q / totals[1])
+        apart[word] = max(np.sign(odds * value), 0) * max(odds**2 - 1 / p - 1 / q, 0) ** 0.5
+    single = [word for word in of_words if apart[word] > 0]
+    unit = sum(counts[word] * effects[word] for word in single) / sum(counts[word] * apart[word] for word in single)
+    for word in list(of_words)[:200]:
+        count = counts[word]
+        size = effects[word] ** (1 / 3) * max(unit * apart[word], effects[word] / 4) ** (2 / 3)
         expected = size * (count / (count + total / 2500)) ** 0.5 * (1 - count / (len(texts) + 1)) ** 1.5
         assert strength[number[word]] == pytest.approx(expected)
 

@@ -34,6 +34,7 @@ from tokendyn.sentiment.groups import Grouping, Views, best_two, lead
 from tokendyn.sentiment.heads import log_softmax
 from tokendyn.sentiment.lookup import Lookup
 from tokendyn.sentiment.modifiers import Modifiers
+from tokendyn.sentiment.neighbours import Neighbours
 from tokendyn.sentiment.reading import read_verdict
 from tokendyn.sentiment.routing import route, route_all, sum_scores, sum_values
 from tokendyn.sentiment.spelling import Spelling
@@ -69,7 +70,8 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     I)`` find leaders among the positions; values do not move. So these layers **explain and do not decide**: a leader
     represents the group of strong words that end with it, and groups, other words and bias add up to the logit.
     Attention does decide how much a word counts: **negators, contrasts and intensifiers lead the words beside them**
-    and scale their contributions, so that m_j is a sum of weights instead of ones (``modifiers``). The values are those
+    and scale their contributions, and so do, with more than 1,000 texts, **all frequent words and the end of the
+    text**, by learned numbers. So m_j is a sum of weights instead of ones (``modifiers``). The values are those
     of a logistic regression with a prior that depends on how well each word separates the classes
     (:func:`tokendyn.sentiment.values.fit_values`): one minimum, no seed, no epochs. With more than two classes a
     softmax replaces the logistic function; the margin between the two best classes is explained.
@@ -98,7 +100,9 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Whether a word after a negator is a different token, "not_good", up to the next sentence mark.
     modifiers
         Transfer 0, without ``negation``. Whether negators, contrasts such as "but" and intensifiers lead the words
-        beside them and scale their contributions; the factors are learned: see :mod:`tokendyn.sentiment.modifiers`.
+        beside them and scale their contributions, and with more than 1,000 texts other frequent words and the end of
+        the text; the factors are learned: see :mod:`tokendyn.sentiment.modifiers` and
+        :mod:`tokendyn.sentiment.neighbours`.
     spelling
         Transfer 0, without a custom tokeniser. Whether an unknown word counts as the frequent word from which it
         differs by one slip or by drawn-out letters: see :class:`tokendyn.sentiment.spelling.Spelling`.
@@ -170,6 +174,9 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     modifiers_
         Transfer 0. Factors by which negators, contrasts and intensifiers scale the words beside them,
         :class:`tokendyn.sentiment.modifiers.Modifiers`.
+    neighbours_
+        Transfer 0. Numbers by which frequent words and the end of a text scale, none with few texts or where they do
+        not help: :class:`tokendyn.sentiment.neighbours.Neighbours`.
     grouping_
         Transfer 0. Positions of words, :class:`tokendyn.sentiment.groups.Grouping`.
     embedding_
@@ -595,18 +602,20 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         phantom: float,
         grouping: Grouping,
         modifiers: Modifiers,
+        neighbours: Neighbours,
         doubt: float = 0.0,
     ) -> None:
         """Store the fitted state at transfer 0."""
         self.classes_, self.words_, self.values_ = classes, words, values
         self.intercept_, self.phantom_, self.grouping_, self.doubt_ = intercept, phantom, grouping, doubt
         self._gain, self._linear = float(self.ngrams), True
-        self._views, self.modifiers_ = Views(values, grouping), modifiers
+        self._views, self.modifiers_, self.neighbours_ = Views(values, grouping), modifiers, neighbours
         spelling = None
         if self.spelling and self.tokeniser is None:
             single = zip(words, grouping.frequencies.tolist(), strict=True)
             spelling = Spelling({word: count for word, count in single if " " not in word})
-        self._lookup = Lookup({word: number for number, word in enumerate(words)}, self._rule(), modifiers, spelling)
+        number_of = {word: number for number, word in enumerate(words)}
+        self._lookup = Lookup(number_of, self._rule(), modifiers, spelling, neighbours)
 
     def _parts(self, texts: Texts, size: int = _CHUNK) -> list[list[str]]:
         """Yield the checked texts in batches of bounded size."""

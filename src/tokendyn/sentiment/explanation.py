@@ -22,6 +22,8 @@ _scene = function_at("tokendyn.sentiment.report:scene")
 Span = tuple[int, int]
 #: Number of modified words in a summary.
 _SHOWN = 5
+#: Factor from which on a weight is clearly not 1.
+_CLEARLY = 1.4
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,17 @@ class NeutralPole:
 
 
 class WordContribution(NamedTuple):
-    """Share, value and exact contribution of one distinct word, leader or not."""
+    """Share, value and exact contribution of one distinct word, leader or not.
+
+    Attributes
+    ----------
+    word, spans, mass, value, contribution, leader
+        As in :class:`LeaderWord`, with the leader that it follows, None for a leader and for other words.
+    by_class
+        With more than two classes, its contribution to the score of each class; else empty.
+    weight
+        At transfer 0, how often an occurrence counts on average, by its modifier, its neighbours and its sentence.
+    """
 
     word: str
     spans: tuple[Span, ...]
@@ -92,6 +104,7 @@ class WordContribution(NamedTuple):
     contribution: float
     leader: str | None
     by_class: tuple[float, ...] = ()
+    weight: float = 1.0
 
 
 class Departure(NamedTuple):
@@ -277,6 +290,13 @@ class Explanation(Result, kind="sentiment-explanation"):
         more = len(self.modified) - len(largest)
         return [*map(str, largest), *([f"{more} more words are scaled"] if more else [])]
 
+    def attended(self) -> list[str]:
+        """Return a sentence for each of the leaders that count clearly more or less than once, without modifiers."""
+        modified, leaders = {word.word for word in self.modified}, {leader.word for leader in self.leaders[:8]}
+        weighted = [word for word in self.contributions if word.word in leaders - modified]
+        clear = [word for word in weighted if not 1.0 / _CLEARLY <= word.weight <= _CLEARLY]
+        return [f"“{word.word}” counts {word.weight:.2g} times" for word in clear[:_SHOWN]]
+
     def describe(self) -> list[str]:
         """Return the verdict, the leaders, and the words whose removal would turn it, in a few sentences."""
         led = ", ".join(map(self._led, self.leaders[:8]))
@@ -289,6 +309,8 @@ class Explanation(Result, kind="sentiment-explanation"):
         ]
         if self.modified:
             lines.append(f"modifiers: {'; '.join(self.scaled())}")
+        if self.attended():
+            lines.append(f"among their neighbours, {', '.join(self.attended())}")
         if self.turns:
             count = next(place for place, gone in enumerate(self.succession, start=1) if gone.margin < 0)
             lines.append(
@@ -311,7 +333,7 @@ class Explanation(Result, kind="sentiment-explanation"):
         """Return one row for each distinct word with a value, the largest contribution first."""
         import pandas as pd
 
-        columns = ["word", "contribution", "mass", "value", "leader"]
+        columns = ["word", "contribution", "mass", "value", "weight", "leader"]
         rows = [[getattr(word, name) for name in columns] for word in self.contributions]
         leads = {leader.word for leader in self.leaders}
         table = pd.DataFrame(rows, columns=columns)

@@ -72,7 +72,7 @@ def learn_values(
     intercept = float(values.biases[0]) if len(classes) == 2 else values.biases
     model._settle_values(
         classes, learned.words, values.table, intercept, values.phantom, learned.grouping, learned.modifiers,
-        learned.doubt,
+        learned.neighbours, learned.doubt,
     )  # fmt: skip
     model.training_ = {
         "texts": len(texts),

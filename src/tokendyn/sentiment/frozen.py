@@ -8,6 +8,7 @@ from jaxtyping import Float
 from tokendyn.sentiment.groups import Views
 from tokendyn.sentiment.lookup import Lookup
 from tokendyn.sentiment.modifiers import Modifiers
+from tokendyn.sentiment.neighbours import Neighbours
 from tokendyn.sentiment.vocabulary import Ragged
 
 #: Entries of the training record in a folder or an export.
@@ -33,6 +34,7 @@ class FrozenModel(Protocol):
     phantom_: float
     doubt_: float
     modifiers_: Modifiers
+    neighbours_: Neighbours
     _gain: float
     _linear: bool
     _lookup: Lookup

@@ -329,24 +329,25 @@ def _tokens(
 def _modified(model: "FrozenModel", reading: _Reading, labels: tuple[str, ...]) -> tuple[Modified, ...]:
     """Return the words of one text that a modifier scales, in the order of the text."""
     places = reading.places
-    changed = np.flatnonzero(places.weights != 1.0)
+    ways, by = model._lookup.modifiers_of(places)
+    factors = model.modifiers_.weights(ways)[places.first]
+    changed = np.flatnonzero((factors != 1.0) & (places.first == places.last))
     changed = changed[np.argsort(places.first[changed], kind="stable")]
     if not len(changed):
         return ()
     names, mass = list(model._lookup.units), float(reading.texts.lengths[0]) + model.phantom_
-    entries = np.searchsorted(places.indptr, changed, side="right") - 1
-    by = model._lookup.modifiers_of(places, places.first[changed])
+    entries, by = np.searchsorted(places.indptr, changed, side="right") - 1, by[places.first[changed]]
     found = []
     for entry, occurrence, number in zip(entries.tolist(), changed.tolist(), by.tolist(), strict=True):
         start, end = places.spans[int(places.first[occurrence])].tolist()
-        weight, value = float(places.weights[occurrence]), float(reading.lead.margins[entry])
+        value = float(reading.lead.margins[entry])
         found.append(
             Modified(
                 word=labels[entry],
                 span=(start, end),
                 by=(names[number] if number < len(names) else "not",),
-                weight=weight,
-                contribution=weight * value / mass,
+                weight=float(factors[occurrence]),
+                contribution=float(places.weights[occurrence]) * value / mass,
             )
         )
     return tuple(found)
@@ -358,6 +359,7 @@ def _contributions(
     """Return every word with a value, the largest contribution first."""
     parts, shares, margins = reading.parts, reading.shares.tolist(), reading.lead.margins.tolist()
     leaders = reading.lead.leaders.tolist()
+    weights = (reading.texts.counts / np.diff(reading.places.indptr)).tolist()
     by_class: list[tuple[float, ...]] = [()] * len(labels)
     if reading.scores.shape[1] > 1:
         by_class = [tuple(row) for row in _of_classes(model, reading).tolist()]
@@ -370,6 +372,7 @@ def _contributions(
             contribution=float(parts[e]),
             leader=labels[leaders[e]] if leaders[e] >= 0 and leaders[e] != e else None,
             by_class=by_class[e],
+            weight=weights[e],
         )
         for e in np.argsort(-np.abs(parts), kind="stable").tolist()
     )

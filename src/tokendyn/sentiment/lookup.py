@@ -8,14 +8,15 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from tokendyn.sentiment.explanation import Span
-from tokendyn.sentiment.modifiers import CONTRASTS, INTENSIFIERS, Modifiers, followers, roles_of
+from tokendyn.sentiment.modifiers import CONTRASTS, INTENSIFIERS, Modifiers, followers
+from tokendyn.sentiment.neighbours import Attention, Neighbours
 from tokendyn.sentiment.scan import WordTable
 from tokendyn.sentiment.spelling import Spelling
 from tokendyn.sentiment.tokenise import Lexicon
 from tokendyn.sentiment.tokens import NEGATED, NEGATORS, TokenRule, Units, is_negator, negated, read_units
 from tokendyn.sentiment.vocabulary import Ragged
 
-_WORDS, _IDLE = TokenRule(), Modifiers()
+_WORDS, _IDLE, _ALONE = TokenRule(), Modifiers(), Neighbours()
 _MOST_FORMS = 2**17
 Ints = Int[np.ndarray, " _"]
 
@@ -37,7 +38,9 @@ class Places:
     units
         The words themselves, by the numbers of the lookup; -1 ends a sentence, and each text.
     weights
-        Weight of each occurrence: 1, or the weight that its modifier gives.
+        Weight of each occurrence: that of its modifier and its neighbours, times that of its sentence.
+    closing
+        Weight of the sentence of each word.
     """
 
     indptr: Int[np.ndarray, " entries_and_one"]
@@ -47,6 +50,7 @@ class Places:
     spans: Int[np.ndarray, "words 2"]
     units: Ints
     weights: Float[np.ndarray, " occurrences"]
+    closing: Float[np.ndarray, " words"]
 
     def of(self, entries: Ints) -> list[tuple[Span, ...]]:
         """Return the character positions of some entries in their texts."""
@@ -76,8 +80,8 @@ class Lookup:
         The tokens with their numbers from 0 on.
     rule
         How texts become tokens.
-    modifiers
-        Factors by which negators, contrasts and intensifiers scale the words that follow them.
+    modifiers, neighbours
+        Factors by which negators, contrasts and intensifiers, and other words, scale the words beside them.
     spelling
         Known words for misspelt ones; None to leave unknown words unknown.
     """
@@ -88,8 +92,9 @@ class Lookup:
         rule: TokenRule = _WORDS,
         modifiers: Modifiers = _IDLE,
         spelling: Spelling | None = None,
+        neighbours: Neighbours = _ALONE,
     ) -> None:
-        self.rule, self.size, self.modifiers, self.spelling = rule, len(number_of), modifiers, spelling
+        self.rule, self.size, self.spelling = rule, len(number_of), spelling
         self.units: dict[str, int] = {}
         runs: list[dict[tuple[int, int], int]] = [{} for _ in range(rule.ngrams - 1)]
         whole: list[dict[int, int]] = [{} for _ in range(rule.ngrams)]
@@ -105,10 +110,12 @@ class Lookup:
         if not modifiers.idle:
             for word in sorted(INTENSIFIERS | CONTRASTS):
                 self._unit(word)
+        for word in neighbours.words:
+            self._unit(word)
         count = len(self.units) + 2  # the last two stand for all other words, and for negators among them
         self.words, self.turned = _table(whole[0], count), _table(turned, count)
         self.negator = np.array([*map(is_negator, self.units), False, True], dtype=bool)
-        self.roles = np.append(roles_of(self.units), roles_of(("", "not")))
+        self.attention = Attention(modifiers, neighbours, [*self.units, "", "not"])
         self.runs = [_sorted_runs(level, count) for level in runs]
         self._forms = _Known(self.units, spelling)
         others = len(self.units)
@@ -132,7 +139,8 @@ class Lookup:
     def _read(self, texts: Sequence[str], *, spans: bool) -> tuple[Ragged, Places | None]:
         units = self._units(texts, spans=spans)
         numbers, first, length = self._find(units.numbers)
-        weights = self._weights(units.numbers, first, length)
+        closing = self.attention.closing(units.numbers, units.rows)
+        weights = self._weights(units.numbers, first, length, closing)
         sizes = np.bincount(units.rows[first], minlength=len(texts))
         unknown = numbers < 0
         others = (first[unknown], length[unknown])
@@ -165,6 +173,7 @@ class Lookup:
             spans=units.spans,
             units=units.numbers,
             weights=weights,
+            closing=closing,
         )
 
     def taken_out(
@@ -204,34 +213,38 @@ class Lookup:
         starts, of = bounds - sizes, np.repeat(np.arange(len(sizes)), sizes)
         at = np.arange(len(of)) - starts[of] + low[of]
         at[bounds - 1] = -1
-        around = places.units[at]
+        around, closing = places.units[at], places.closing[at]
         stays, place = np.ones(len(of), dtype=bool), starts[window] + first - low[window]
         for further in range(int(np.max(last - first, initial=-1)) + 1):
             stays[place[first + further <= last] + further] = False
         removal = owners[opening][of]
         found = []
-        for words, owner, sign in ((around, removal, 1), (around[stays], removal[stays], -1)):
+        for words, owner, near, sign in (
+            (around, removal, closing, 1), (around[stays], removal[stays], closing[stays], -1),
+        ):  # fmt: skip
             numbers, where, length = self._find(words)
             known = numbers >= 0
-            found.append((owner[where[known]], numbers[known], sign * self._weights(words, where, length)[known]))
+            weights = self._weights(words, where, length, near)
+            found.append((owner[where[known]], numbers[known], sign * weights[known]))
         which, tokens, signs = (np.concatenate(column) for column in zip(*found, strict=True))
         return which, tokens, signs, removal[~stays]
 
     def _around(self, places: Places, at: Ints) -> tuple[Ints, Ints]:
         """Return the first and the last position whose words may affect each of some words.
 
-        With modifiers or negated words these bound their sentence with its final mark, else the span of n-grams.
+        With attention or negated words these bound their sentence with its final mark, else the span of n-grams.
         """
         ends = np.flatnonzero(places.units < 0)
         number = np.searchsorted(ends, at)
         low, high = np.append(-1, ends)[number] + 1, ends[number]
-        if self.rule.negation or not self.modifiers.idle:
+        if self.rule.negation or not self.attention.idle:
             return low, high
         return np.maximum(low, at - self.rule.ngrams + 1), np.minimum(high, at + self.rule.ngrams - 1)
 
-    def modifiers_of(self, places: Places, at: Ints) -> Ints:
-        """Return the numbers of the modifiers that some words follow."""
-        return places.units[followers(places.units, self.roles)[1][at]]
+    def modifiers_of(self, places: Places) -> tuple[Ints, Ints]:
+        """Return how each word of encoded texts follows a modifier, and the number of that modifier."""
+        ways, leaders = followers(places.units, self.attention.roles)
+        return ways, places.units[leaders]
 
     def weights_without(self, places: Places, gone: Bool[np.ndarray, " units"]) -> Float[np.ndarray, " occurrences"]:
         """Return the weight of each occurrence without some words; for occurrences over these words it is not used.
@@ -243,18 +256,20 @@ class Lookup:
         gone
             Whether each of their words is removed.
         """
-        if self.modifiers.idle:
+        if self.attention.idle:
             return places.weights
         weights = np.ones(len(gone))
-        weights[~gone] = self.modifiers.weights(places.units[~gone], self.roles)
-        return np.where(places.first == places.last, weights[places.first], 1.0)
+        weights[~gone] = self.attention.weights(places.units[~gone])
+        single = places.first == places.last
+        return np.where(single, weights[places.first], 1.0) * places.closing[places.first]
 
-    def _weights(self, words: Ints, first: Ints, length: Ints) -> Float[np.ndarray, " _"]:
-        """Return the weight of each token of a run of words: for a single word that of its modifier, else 1."""
-        if self.modifiers.idle:
+    def _weights(
+        self, words: Ints, first: Ints, length: Ints, closing: Float[np.ndarray, " words"]
+    ) -> Float[np.ndarray, " _"]:
+        """Return the weight of each token of a run of words: that of its sentence, for a single word also of others."""
+        if self.attention.idle:
             return np.ones(len(first))
-        weights = self.modifiers.weights(words, self.roles)
-        return np.where(length == 1, weights[first], 1.0)
+        return np.where(length == 1, self.attention.weights(words)[first], 1.0) * closing[first]
 
     def _units(self, texts: Sequence[str], *, spans: bool) -> Units:
         if self.rule.tokeniser is not None:

@@ -5,15 +5,14 @@ for film reviews, even in sign.
 """
 
 from collections.abc import Sequence
-from dataclasses import astuple, replace
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy import sparse
 from scipy.optimize import minimize
 
 from tokendyn.sentiment.modifiers import Modifiers
-from tokendyn.sentiment.values import Sample, Values, losses_and_slopes
+from tokendyn.sentiment.values import losses_and_slopes
 
 #: Prior standard deviation of the factors.
 _SPREAD = 1.0
@@ -21,29 +20,26 @@ _SPREAD = 1.0
 _LEAST, _MOST = np.array([-0.9, 0.0, -0.9, -0.9]), 3.0
 
 
-def scaled(sample: Sample, led: Sequence[sparse.csr_matrix], modifiers: Modifiers) -> Sample:
-    """Return texts in which occurrences that follow a modifier are weighted.
+@dataclass(frozen=True)
+class Followed:
+    """Texts with the parts of their scores under values that were learned from other texts.
 
-    Parameters
+    Attributes
     ----------
-    sample
-        The texts.
-    led
-        (texts, tokens) each: number of occurrences of a token that follow a modifier, for each field of ``modifiers``.
-    modifiers
-        The factors.
+    sums
+        Float64 (1 + ways, texts, columns): contribution of all words of a text, then that of the words that follow a
+        modifier in each way, in the order of the fields of :class:`tokendyn.sentiment.Modifiers`.
+    biases, targets, importance
+        Biases, probabilities of the classes, and cost of an error on each text.
     """
-    if modifiers.idle:
-        return sample
-    counts = sample.counts
-    for multiple, following in zip(astuple(modifiers), led, strict=True):
-        counts = counts + multiple * following
-    return replace(sample, counts=counts.tocsr())
+
+    sums: Float[np.ndarray, "parts texts columns"]
+    biases: Float[np.ndarray, " columns"]
+    targets: Float[np.ndarray, "texts columns"]
+    importance: Float[np.ndarray, " texts"]
 
 
-def fit_modifiers(
-    held: Sequence[tuple[Sample, Sequence[sparse.csr_matrix], Values]],
-) -> Modifiers:
+def fit_modifiers(held: Sequence[Followed]) -> Modifiers:
     """Return the factors of modifiers, fitted to texts that the values were not learned from.
 
     Minimises ``sum_t c_t loss_t + sum_k w_k^2 / (2 spread^2)`` over w with ``scores = b + w_0 S + sum_k w_k S_k``,
@@ -53,17 +49,11 @@ def fit_modifiers(
     Parameters
     ----------
     held
-        Texts, the matrices of :func:`scaled`, and values learned from other texts.
+        Texts under values learned from other texts.
     """
-    parts, targets, importance, biases = [], [], [], []
-    for sample, led, values in held:
-        mass = (sample.sizes + values.phantom)[:, None]
-        parts.append(np.stack([matrix @ values.table / mass for matrix in (sample.counts, *led)]))
-        targets.append(sample.targets)
-        importance.append(sample.importance)
-        biases.append(np.broadcast_to(values.biases, sample.targets.shape))
-    sums, target, bias = np.concatenate(parts, axis=1), np.concatenate(targets), np.concatenate(biases)
-    weights = np.concatenate(importance)
+    sums, target = np.concatenate([part.sums for part in held], axis=1), np.concatenate([part.targets for part in held])
+    bias = np.concatenate([np.broadcast_to(part.biases, part.targets.shape) for part in held])
+    weights = np.concatenate([part.importance for part in held])
     if not sums[1:].any():
         return Modifiers()
 

@@ -64,22 +64,10 @@ class Modifiers:
         """Return which words scale others."""
         return np.zeros(len(words), dtype=bool) if self.idle else roles_of(words) > 0
 
-    def weights(self, numbers: Units, roles: Int[np.ndarray, " words"]) -> Float[np.ndarray, " units"]:
-        """Return the weight of each word of a run: ``1 + g`` of the way in which it follows, 1 if it follows none.
-
-        Parameters
-        ----------
-        numbers
-            The words by their numbers; -1 ends a sentence, and each text.
-        roles
-            From :func:`roles_of`, by number.
-        """
+    def weights(self, ways: Int[np.ndarray, " units"]) -> Float[np.ndarray, " units"]:
+        """Return the weight of each word of a run, ``1 + g`` of the way in which it follows: see :func:`followers`."""
         weights: Float[np.ndarray, " ways"] = 1.0 + np.array([0.0, *astuple(self)])
-        return weights[followers(numbers, roles)[0]]
-
-
-#: Number of ways of following.
-WAYS = len(astuple(Modifiers()))
+        return weights[ways]
 
 
 def roles_of(words: Iterable[str]) -> Int[np.ndarray, " words"]:

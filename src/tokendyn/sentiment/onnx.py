@@ -15,6 +15,7 @@ from tokendyn.runs.onnx_files import OnnxGraph, write_onnx
 from tokendyn.sentiment.checks import check_texts
 from tokendyn.sentiment.frozen import SCHEMA, SCHEMA_VERSION
 from tokendyn.sentiment.modifiers import CONTRASTS, INTENSIFIER_REACH, INTENSIFIERS, NEGATOR_REACH
+from tokendyn.sentiment.neighbours import REACH
 from tokendyn.sentiment.tokens import NEGATORS
 
 if TYPE_CHECKING:
@@ -243,6 +244,13 @@ def _metadata(classifier: "FrozenModel") -> dict[str, str]:
             **asdict(classifier.modifiers_), "negator_reach": NEGATOR_REACH, "negators": sorted(NEGATORS),
             "contrasts": sorted(CONTRASTS), "intensifier_reach": INTENSIFIER_REACH,
             "intensifiers": sorted(INTENSIFIERS),
+        }  # fmt: skip
+    if classifier._linear and not classifier.neighbours_.idle:
+        of = classifier.neighbours_
+        pairs = zip(of.words, of.behind.tolist(), of.before.tolist(), strict=True)
+        rule |= {
+            "closing": of.closing, "neighbour_reach": REACH,
+            "neighbours": {word: [behind, before] for word, behind, before in pairs},
         }  # fmt: skip
     own = classifier.tokeniser is not None
     return {

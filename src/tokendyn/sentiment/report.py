@@ -50,6 +50,7 @@ def explained_text(explanation: Explanation) -> ExplainedText:
         others=explanation.others if explanation.summed else None,
         several=len(explanation.classes) > 2,
         scaled=explanation.scaled(),
+        attended=explanation.attended(),
         doubt=explanation.doubt,
     )
 

@@ -178,7 +178,7 @@ class _Fold:
         )
         self.held = [part.tokens(tokens) for part in self.held]
         texts = learned[0].tokens(tokens)
-        self.presence = (texts.counts > 0).astype(np.float64)
+        self.presence = texts.counts.sign()
         self.texts = texts
         self.learned = join([texts, *(part.tokens(tokens) for part in learned[1:])])
         self.scales: dict[tuple[float, float], np.ndarray] = {}

@@ -16,6 +16,7 @@ from tokendyn.sentiment.classifier import LeaderClassifier
 from tokendyn.sentiment.frozen import SCHEMA, SCHEMA_VERSION
 from tokendyn.sentiment.groups import Grouping, members_of
 from tokendyn.sentiment.modifiers import Modifiers
+from tokendyn.sentiment.neighbours import Neighbours
 from tokendyn.sentiment.tokens import is_tokeniser
 
 _TENSORS = {"embedding", "decoder", "intercept"}
@@ -69,6 +70,7 @@ def save(
         "schema_version": SCHEMA_VERSION,
         "classes": [_plain(label) for label in classifier.classes_],
         "words": list(classifier.words_),
+        **({"neighbours": list(classifier.neighbours_.words)} if classifier._linear else {}),
         "parameters": parameters,
         "fitted": _fitted(classifier),
         "tokeniser": None if classifier.tokeniser is None else _kind(classifier.tokeniser),
@@ -91,6 +93,7 @@ def _fitted(classifier: LeaderClassifier) -> dict[str, float]:
     return fitted | (
         {name: getattr(classifier.grouping_, name) for name in ("texts", "spread", "share")}
         | asdict(classifier.modifiers_)
+        | {"closing": classifier.neighbours_.closing}
         if classifier._linear
         else {}
     )
@@ -107,8 +110,12 @@ def _tensors(classifier: LeaderClassifier) -> dict[str, np.ndarray]:
         "values": classifier.values_,
         "intercept": intercept,
         "frequencies": grouping.frequencies.astype(np.int64),
+        "weights": grouping.weights,
+        "of_classes": grouping.of_classes,
+        "sizes": grouping.sizes,
         "topics": grouping.topics[chosen].astype(np.float32),
         "with_topic": chosen.astype(np.int64),
+        "neighbours": np.stack([classifier.neighbours_.behind, classifier.neighbours_.before], axis=1),
     }
 
 
@@ -140,6 +147,12 @@ def load(folder: str | Path, *, tokeniser: Any = None) -> LeaderClassifier:
     )
     linear = parameters.get("transfer") == 0
     tensors = read_tensors(folder / "model.safetensors", _VALUES if linear else _TENSORS)
+    if linear:  # older folders have none
+        record.setdefault("neighbours", [])
+        tensors.setdefault("neighbours", np.zeros((0, 2)))
+        tensors.setdefault("weights", np.ones(len(tensors["values"])))
+        tensors.setdefault("of_classes", np.zeros((len(tensors["values"]), 0)))
+        tensors.setdefault("sizes", np.zeros(0))
     problems = [f"model.json lacks {name!r}" for name in _FIELDS if name not in record]
     problems = problems or _record_problems(record) + (_value_problems if linear else _tensor_problems)(record, tensors)
     if problems:
@@ -161,9 +174,18 @@ def load(folder: str | Path, *, tokeniser: Any = None) -> LeaderClassifier:
             share=float(fitted["share"]),
             spread=float(fitted["spread"]),
             modifying=modifiers.of_words(words),
+            weights=tensors["weights"],
+            of_classes=tensors["of_classes"],
+            sizes=tensors["sizes"],
         )
         classifier._settle_values(
             classes, words, tensors["values"], intercept, float(fitted["phantom"]), grouping, modifiers,
+            Neighbours(
+                words=tuple(record["neighbours"]),
+                behind=tensors["neighbours"][:, 0],
+                before=tensors["neighbours"][:, 1],
+                closing=float(fitted.get("closing", 0.0)),
+            ),
             float(fitted.get("doubt", 0.0)),
         )  # fmt: skip
     else:
@@ -205,6 +227,9 @@ def _record_problems(record: dict[str, Any]) -> list[str]:
         problems.append("model.json: words is not a list of strings")
     elif len(set(words)) != len(words):
         problems.append("model.json: a word occurs twice in words")
+    neighbours = record.get("neighbours", [])
+    if not isinstance(neighbours, list) or not all(isinstance(word, str) for word in neighbours):
+        problems.append("model.json: neighbours is not a list of strings")
     defaults = LeaderClassifier().get_params()
     needed = set(defaults) - _LATER - {"tokeniser"}
     if not isinstance(parameters, dict) or not needed <= set(parameters) <= set(defaults) - {"tokeniser"}:
@@ -261,8 +286,15 @@ def _value_problems(record: dict[str, Any], tensors: dict[str, np.ndarray]) -> l
     classes = len(record["classes"]) if isinstance(record["classes"], list) else 2
     columns = classes if classes > 2 else 1
     listed = tensors["with_topic"]
-    shapes = {"values": (words, columns), "intercept": (columns,), "frequencies": (words,)}
-    dtypes = {"values": "f8", "intercept": "f8", "frequencies": "i8", "topics": "f4", "with_topic": "i8"}
+    neighbours = len(record["neighbours"]) if isinstance(record["neighbours"], list) else 0
+    shapes = {
+        "values": (words, columns), "weights": (words,), "intercept": (columns,), "frequencies": (words,),
+        "neighbours": (neighbours, 2),
+    }  # fmt: skip
+    dtypes = {
+        "values": "f8", "intercept": "f8", "frequencies": "i8", "topics": "f4", "with_topic": "i8", "neighbours": "f8",
+        "weights": "f8", "of_classes": "f8", "sizes": "f8",
+    }  # fmt: skip
     problems = [
         f"model.safetensors: {name} has shape {tensors[name].shape}, expected {shape}, for {words} words"
         for name, shape in shapes.items()
@@ -275,9 +307,13 @@ def _value_problems(record: dict[str, Any], tensors: dict[str, np.ndarray]) -> l
     ]
     problems += [
         f"model.safetensors: {name} holds NaN or infinite values"
-        for name in ("values", "intercept", "topics")
+        for name in ("values", "intercept", "topics", "neighbours", "weights", "of_classes", "sizes")
         if not np.isfinite(tensors[name]).all()
     ]
+    if tensors["of_classes"].shape not in ((words, columns), (words, 0)) or (
+        tensors["of_classes"].size and tensors["sizes"].shape != (classes,)
+    ):
+        problems.append("model.safetensors: of_classes and sizes do not fit the words and classes")
     if tensors["topics"].ndim != 2 or listed.shape != tensors["topics"].shape[:1]:
         problems.append("model.safetensors: topics and with_topic do not fit together")
     elif len(listed) and not (listed.min() >= 0 and listed.max() < words and (np.diff(listed) > 0).all()):

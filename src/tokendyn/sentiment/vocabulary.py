@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from tokendyn.sentiment import count_kernels
 from tokendyn.sentiment.crops import with_crops
-from tokendyn.sentiment.modifiers import WAYS, followers, roles_of
+from tokendyn.sentiment.modifiers import followers, roles_of
 from tokendyn.sentiment.tokenise import Lexicon
 from tokendyn.sentiment.tokens import NEGATED, TokenRule, is_negator, negated, read_units
 
@@ -60,9 +61,8 @@ class CountedTexts:
         Number of words of each text, n-grams not counted.
     parents
         With crops, the text of each crop; crops are the last of the counted texts.
-    led
-        With modifiers, for each way of following a modifier (the fields of :class:`tokendyn.sentiment.Modifiers`), the
-        text, the word and the number of such occurrences.
+    occurrences
+        With modifiers, the texts word by word, to count occurrences with weights.
     """
 
     indptr: Int[np.ndarray, " texts_and_one"]
@@ -72,7 +72,7 @@ class CountedTexts:
     sizes: Int[np.ndarray, " texts"]
     lengths: Int[np.ndarray, " texts"]
     parents: Int[np.ndarray, " crops"] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
-    led: tuple[tuple[np.ndarray, np.ndarray, np.ndarray], ...] = ()
+    occurrences: "Occurrences | None" = None
 
     def __len__(self) -> int:
         return len(self.indptr) - 1
@@ -80,6 +80,36 @@ class CountedTexts:
     def rows(self) -> Int[np.ndarray, " entries"]:
         """Return the text that owns each entry."""
         return np.repeat(np.arange(len(self)), np.diff(self.indptr))
+
+
+@dataclass(frozen=True)
+class Occurrences:
+    """The texts of :class:`CountedTexts` word by word.
+
+    Attributes
+    ----------
+    numbers, rows
+        The words by their numbers, -1 ends a sentence and each text; the text of each word.
+    ways
+        How each word follows a modifier, see :func:`tokendyn.sentiment.modifiers.followers`.
+    entries
+        For each length of a token, the entry that counts the token that begins at each word; -1 for none.
+    """
+
+    numbers: Int[np.ndarray, " units"]
+    rows: Int[np.ndarray, " units"]
+    ways: Int[np.ndarray, " units"]
+    entries: tuple[Int[np.ndarray, " _"], ...]
+
+    def counts(
+        self, words: Float[np.ndarray, " units"], others: Float[np.ndarray, " units"], entries: int
+    ) -> Float[np.ndarray, " entries"]:
+        """Return the sum of the weights of each entry: those of words, and of n-grams by their first words."""
+        total = np.zeros(entries)
+        for level, at in enumerate(self.entries):
+            begun = np.flatnonzero(at >= 0)
+            total += np.bincount(at[begun], weights=(others if level else words)[begun], minlength=entries)
+        return total
 
 
 def count_words(texts: Sequence[str], rule: TokenRule = _WORDS, *, crops: bool = False) -> CountedTexts:
@@ -104,52 +134,67 @@ def count_words(texts: Sequence[str], rule: TokenRule = _WORDS, *, crops: bool =
     if crops:
         units, parents = with_crops(units, texts)
     count = len(texts) + len(parents)
-    words, numbers = len(lexicon.numbers), units.numbers
+    # 32 bits suffice: these columns are the largest arrays of a training.
+    words, numbers, text_of = len(lexicon.numbers), units.numbers.astype(np.int32), units.rows.astype(np.int32)
+    del units
     marked = numbers
     if rule.negation:
         marked = _mark(numbers, lexicon)
     names = list(lexicon.numbers)
-    lengths = sizes = np.bincount(units.rows[numbers >= 0], minlength=count)
-    parts = [_tally(marked, units.rows, len(names))]
-    led = _led(numbers, units.rows, names) if rule.modifiers else ()
+    lengths = sizes = np.bincount(text_of[numbers >= 0], minlength=count)
+    row, number, times, entries = _tally(marked, text_of, len(names))
+    rows_of, parts, begun = [row], [(number, times)], [entries]
     base, runs, spelled = len(names), numbers, names
     for length in range(2, rule.ngrams + 1):
         keys, runs = _extend(runs, numbers[length - 1 :], words)
-        rows = units.rows[: len(runs)]
-        sizes = sizes + np.bincount(rows[runs >= 0], minlength=count)
-        row, run, times = _tally(runs, rows, len(keys))
+        sizes = sizes + np.bincount(text_of[: len(runs)][runs >= 0], minlength=count)
+        row, run, times, entries = _tally(runs, text_of[: len(runs)], len(keys))
         kept = np.bincount(run[row < len(texts)], minlength=len(keys)) > 1
         renamed = (np.cumsum(kept) - 1 + base).astype(np.int32)
         inside = kept[run]
-        parts.append((row[inside], renamed[run[inside]], times[inside]))
-        del row, run, times, inside
+        rows_of.append(row[inside])
+        parts.append((renamed[run[inside]], times[inside]))
+        renumbered = np.append(np.where(inside, np.cumsum(inside, dtype=np.int32) - 1, -1), -1)
+        begun.append(renumbered[entries])
+        del run, times, inside, entries, renumbered
         base += int(np.sum(kept))
         spelled = _spell(keys, spelled, names, words, kept if length == rule.ngrams else None)
         names += spelled if length == rule.ngrams else [name for name, keep in zip(spelled, kept, strict=True) if keep]
-    longest = len(parts)
-    rows, tokens, counts = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-    del parts, runs, numbers, marked, units
-    if longest > 1:
-        order = np.argsort(rows, kind="stable")
-        rows, tokens, counts = rows[order], tokens[order], counts[order]
+    indptr, places = _places(rows_of, count)
+    del rows_of, row, runs, marked
+    tokens, counts = np.empty(int(indptr[-1]), dtype=np.int32), np.empty(int(indptr[-1]))
+    for level, place in enumerate(places):
+        tokens[place], counts[place] = parts.pop(0)
+        begun[level] = np.append(place, np.int32(-1))[begun[level]]
+    occurrences = None
+    if rule.modifiers:
+        ways, _ = followers(numbers, roles_of(names[:words]))
+        occurrences = Occurrences(numbers=numbers, rows=text_of, ways=ways, entries=tuple(begun))
     return CountedTexts(
-        indptr=np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=count))]).astype(np.int64),
-        words=tokens.astype(np.int32),
-        counts=counts.astype(np.float64),
+        indptr=indptr,
+        words=tokens,
+        counts=counts,
         names=tuple(names),
         sizes=sizes,
         lengths=lengths,
         parents=parents,
-        led=led,
+        occurrences=occurrences,
     )
 
 
-def _led(
-    numbers: Int[np.ndarray, " units"], rows: Int[np.ndarray, " units"], names: Sequence[str]
-) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], ...]:
-    """Return the occurrences of words that follow a modifier, counted by way, text and word."""
-    ways, _ = followers(numbers, roles_of(names))
-    return tuple(_tally(np.where(ways == way, numbers, -1), rows, len(names)) for way in range(1, WAYS + 1))
+def _places(
+    rows: Sequence[Int[np.ndarray, " _"]], texts: int
+) -> tuple[Int[np.ndarray, " texts_and_one"], list[Int[np.ndarray, " _"]]]:
+    """Return where entries of several parts belong when they are ordered by text, then by part: bounds and indices."""
+    sizes = np.stack([np.bincount(part, minlength=texts) for part in rows])
+    indptr = np.append(0, np.cumsum(sizes.sum(axis=0)))
+    starts = indptr[:-1] + np.cumsum(sizes, axis=0) - sizes
+    within = np.cumsum(sizes, axis=1) - sizes
+    places = [
+        ((start - first)[part] + np.arange(len(part))).astype(np.int32)
+        for part, start, first in zip(rows, starts, within, strict=True)
+    ]
+    return indptr.astype(np.int64), places
 
 
 def _mark(numbers: Int[np.ndarray, " units"], lexicon: Lexicon) -> Int[np.ndarray, " units"]:
@@ -168,22 +213,22 @@ def _extend(
     """Return runs one word longer: their keys ``run words + word``, ascending, and the run at each position."""
     runs = runs[: len(following)]
     valid = (runs >= 0) & (following >= 0)
-    keys, inverse = np.unique(runs[valid] * words + following[valid], return_inverse=True)
-    longer = np.full(len(following), -1, dtype=np.int64)  # keys of longer runs need 64 bits
+    keys, inverse = np.unique(runs[valid].astype(np.int64) * words + following[valid], return_inverse=True)
+    longer = np.full(len(following), -1, dtype=np.int32)
     longer[valid] = inverse
     return keys, longer
 
 
 def _tally(
     numbers: Int[np.ndarray, " places"], rows: Int[np.ndarray, " places"], names: int
-) -> tuple[Int[np.ndarray, " entries"], Int[np.ndarray, " entries"], Int[np.ndarray, " entries"]]:
-    """Return text, number and count of the distinct tokens of every text."""
-    valid = numbers >= 0
-    keys, counts = np.unique(rows[valid] * max(names, 1) + numbers[valid], return_counts=True)
-    # 32 bits suffice for all three, and these columns are the largest arrays of a training.
-    row = (keys // max(names, 1)).astype(np.int32)
-    keys %= max(names, 1)
-    return row, keys.astype(np.int32), counts.astype(np.int32)
+) -> tuple[
+    Int[np.ndarray, " entries"], Int[np.ndarray, " entries"], Int[np.ndarray, " entries"], Int[np.ndarray, " places"]
+]:
+    """Return text, number and count of the distinct tokens of every text, and the index of each place, -1 for none."""
+    row, number, count, place = np.empty((4, len(numbers)), dtype=np.int32)
+    seen, entry_of = np.full((2, max(names, 1)), -1, dtype=np.int32)
+    found = count_kernels.tally(numbers, rows, seen, entry_of, row, number, count, place)
+    return row[:found].copy(), number[:found].copy(), count[:found].copy(), place
 
 
 def _spell(

@@ -84,6 +84,8 @@ class ExplainedText:
         not the probability.
     scaled
         What modifiers do to words of the text, a sentence for each.
+    attended
+        Leaders that count more or less than once among their neighbours, a sentence for each.
     doubt
         Least chance of an error for a text of this length, whatever its logit.
     """
@@ -104,6 +106,7 @@ class ExplainedText:
     others: tuple[float, float] | None = None
     several: bool = False
     scaled: Sequence[str] = ()
+    attended: Sequence[str] = ()
     doubt: float = 0.0
 
     def __post_init__(self) -> None:

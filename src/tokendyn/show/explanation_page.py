@@ -279,6 +279,8 @@ def _text_notes(explained: ExplainedText, hidden: int, dropped: int) -> list[str
         )
     if explained.scaled:
         notes.append(f"Modifiers in the text: {'; '.join(explained.scaled)}.")
+    if explained.attended:
+        notes.append(f"Among their neighbours, {', '.join(explained.attended)}.")
     return notes
 
 
