@@ -249,3 +249,24 @@ def test_shared_directions_have_the_minimum_of_their_formula():
     expected = 210.0 * (scale[:, 0] * best[:7] + table @ best[7:9])
     np.testing.assert_allclose(found.table[:, 0], expected, atol=2e-3 * np.abs(expected).max())
     np.testing.assert_allclose(found.biases[0], best[9], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["warm"] * 600 + ["dull"] * 601,  # one word each
+        [f"w{number % 80}" for number in range(1201)],  # and enough words for vectors
+        ["fine"] * 600 + ["one fine film"] * 600 + ["*"],  # the last is one half of the texts
+    ],
+)
+def test_many_texts_of_one_word_or_none_can_be_learned(texts):
+    labels = [0] * 600 + [1] * (len(texts) - 600)
+    model = LeaderClassifier().fit(texts, labels)
+    assert np.isfinite(model.decision_function([*texts[::300], "", "!"])).all()
+    assert not np.abs(model.neighbours_.behind).any()
+
+
+@pytest.mark.parametrize("texts", [[f"w{number}" for number in range(1100)], ["..."] * 1098 + ["warm", "dull"]])
+def test_many_texts_that_share_no_word_are_refused(texts):
+    with pytest.raises(BadInputError, match="no word occurs in two of the 1100 texts"):
+        LeaderClassifier().fit(texts, [0, 1] * 550)

@@ -486,7 +486,8 @@ def topics_of(
     best = table.argmax(axis=1) if several else (table[:, 0] > 0.0).astype(np.int64)
     second = table.argmin(axis=1) if several else 1 - best
     reach = table.max(axis=1) - table.min(axis=1) if several else np.abs(table[:, 0])
-    present = sparse.csr_matrix((np.ones(sample.counts.nnz), sample.counts.indices, sample.counts.indptr))
+    ones = np.ones(sample.counts.nnz)
+    present = sparse.csr_matrix((ones, sample.counts.indices, sample.counts.indptr), shape=sample.counts.shape)
     sizes = targets.sum(axis=0) if several else np.array([len(targets) - targets.sum(), targets.sum()])
     # With several classes, words count that are evidence for any class against any other: twice the share.
     wide = min(1.0, 2.0 * share) if several else share

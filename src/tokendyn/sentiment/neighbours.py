@@ -118,7 +118,7 @@ def scales(numbers: Units, factors: Float[np.ndarray, "words 2"]) -> Float[np.nd
     behind, before = np.append(factors, [[0.0, 0.0]], axis=0)[numbers].T
     sentence = np.cumsum(numbers < 0)
     total = np.ones(len(numbers))
-    for distance in range(1, min(REACH, len(numbers) - 1) + 1):
+    for distance in range(1, REACH + 1):
         same = sentence[distance:] == sentence[:-distance]
         total[distance:] += same * behind[:-distance]
         total[:-distance] += same * before[distance:]
