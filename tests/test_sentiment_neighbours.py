@@ -270,3 +270,10 @@ def test_many_texts_of_one_word_or_none_can_be_learned(texts):
 def test_many_texts_that_share_no_word_are_refused(texts):
     with pytest.raises(BadInputError, match="no word occurs in two of the 1100 texts"):
         LeaderClassifier().fit(texts, [0, 1] * 550)
+
+
+def test_the_only_word_of_a_text_takes_the_whole_sum_with_it(corpus):
+    model = LeaderClassifier(ngrams=1, phantom=0.0).fit(corpus[0][:1200], corpus[1][:1200])
+    why = model.explain("warm " * 1000)
+    assert not model.neighbours_.idle
+    assert why.leaders[0].own == pytest.approx(why.logit - why.bias, abs=1e-12)
