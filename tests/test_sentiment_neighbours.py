@@ -1,6 +1,7 @@
 """Words that scale their neighbours, the end of a text, and words of similar neighbourhoods."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -277,3 +278,28 @@ def test_the_only_word_of_a_text_takes_the_whole_sum_with_it(corpus):
     why = model.explain("warm " * 1000)
     assert not model.neighbours_.idle
     assert why.leaders[0].own == pytest.approx(why.logit - why.bias, abs=1e-12)
+
+
+def test_the_metadata_of_the_graph_suffice_to_count(model):
+    from tokendyn.sentiment.onnx import _metadata
+
+    rule = json.loads(_metadata(model)["token_rule"])
+    tokens = json.loads(_metadata(model)["tokens"])
+    texts = ["the allegedly warm film. dull! a kind cast of one... warm the story", "kind", "dull. the film. funny."]
+    words, counts, _ = onnx_inputs(model, texts).values()
+    for text, number, count in zip(texts, words, counts, strict=True):
+        sentences = [part.split() for part in re.split(r"[.!]+", text)]
+        x = (np.arange(max(len(sentences) - 1, 1)) + 0.5) / max(len(sentences) - 1, 1)
+        closing = 1 + rule["closing"] * (9 * x**8 - np.mean(9 * x**8))
+        expected = dict.fromkeys(tokens, 0.0)
+        for place, sentence in enumerate(sentences):
+            for at, word in enumerate(sentence):
+                before = sentence[max(at - rule["neighbour_reach"], 0) : at]
+                behind = sentence[at + 1 : at + 1 + rule["neighbour_reach"]]
+                numbers = [rule["neighbours"].get(other, (0, 0))[0] for other in before]
+                numbers += [rule["neighbours"].get(other, (0, 0))[1] for other in behind]
+                weight = np.clip(1 + sum(numbers), *rule["neighbour_bounds"])
+                if word in expected:
+                    expected[word] += weight * closing[min(place, len(closing) - 1)]
+        found = {tokens[n]: c for n, c in zip(number.tolist(), count.tolist(), strict=True) if c and n < len(tokens)}
+        assert found == pytest.approx({word: weight for word, weight in expected.items() if weight}, abs=1e-12)
