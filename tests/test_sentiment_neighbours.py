@@ -303,3 +303,28 @@ def test_the_metadata_of_the_graph_suffice_to_count(model):
                     expected[word] += weight * closing[min(place, len(closing) - 1)]
         found = {tokens[n]: c for n, c in zip(number.tolist(), count.tolist(), strict=True) if c and n < len(tokens)}
         assert found == pytest.approx({word: weight for word, weight in expected.items() if weight}, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("closing", -5.0, "closing is -5.0, expected 0 or more, at most 1"),
+        ("phantom", -5.0, "phantom is -5.0, expected 0 or more;"),
+        ("neighbours", ["of", "of"], "a word occurs twice in neighbours"),
+        ("of_classes", -1.0, "of_classes and sizes are not numbers of texts"),
+    ],
+)
+def test_a_saved_model_with_numbers_out_of_range_is_refused(model, tmp_path, name, value, words):
+    from safetensors.numpy import load_file, save_file
+
+    model.save(tmp_path / "model")
+    record = json.loads((tmp_path / "model" / "model.json").read_text(encoding="utf-8"))
+    tensors = load_file(tmp_path / "model" / "model.safetensors")
+    if name in tensors and name not in record:
+        tensors[name] += value * 1e4
+        save_file(tensors, tmp_path / "model" / "model.safetensors")
+    else:
+        (record["fitted"] if name in record["fitted"] else record)[name] = value
+        (tmp_path / "model" / "model.json").write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(BadInputError, match=words):
+        load(tmp_path / "model")

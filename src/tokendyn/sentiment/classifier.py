@@ -100,6 +100,8 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     modifiers
         Transfer 0, without ``negation``. Whether negators, contrasts such as "but" and intensifiers lead the words
         beside them and scale their contributions; the factors are learned: see :mod:`tokendyn.sentiment.modifiers`.
+        With more than 1,000 texts all frequent words, and the end of a text, do so a little too: see
+        :mod:`tokendyn.sentiment.neighbours`.
     spelling
         Transfer 0, without a custom tokeniser. Whether an unknown word counts as the frequent word from which it
         differs by one slip or by drawn-out letters: see :class:`tokendyn.sentiment.spelling.Spelling`.
@@ -171,6 +173,9 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     modifiers_
         Transfer 0. Factors by which negators, contrasts and intensifiers scale the words beside them,
         :class:`tokendyn.sentiment.modifiers.Modifiers`.
+    neighbours_
+        Transfer 0. Numbers by which frequent words scale the words beside them, and the weight of the end of a text,
+        :class:`tokendyn.sentiment.neighbours.Neighbours`.
     grouping_
         Transfer 0. Positions of words, :class:`tokendyn.sentiment.groups.Grouping`.
     embedding_

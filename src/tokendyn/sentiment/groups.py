@@ -164,7 +164,8 @@ class Grouping:
     ) -> Float[np.ndarray, " words"]:
         """Return how well each word tells two classes apart by itself: its log-odds less the noise in them.
 
-        ``sign(r) sqrt(max(r^2 - 1/p - 1/q, 0))``, r, p and q as in :func:`tokendyn.sentiment.values.prior_scale`.
+        ``sign(r) sqrt(max(r^2 - 1/p - 1/q, 0))`` with ``r = log(p / (2 + P)) - log(q / (2 + Q))``: p and q are 1 plus
+        the numbers of texts of the two classes with the word, P and Q those of all their texts.
 
         Parameters
         ----------
