@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         WordContribution,
     )
     from tokendyn.sentiment.modifiers import Modifiers
+    from tokendyn.sentiment.neighbours import Neighbours
     from tokendyn.sentiment.onnx import export_onnx, onnx_inputs
     from tokendyn.sentiment.outcome import OnnxScoring, TrainedModel
     from tokendyn.sentiment.stability import Stability
@@ -43,6 +44,7 @@ __all__ = [
     "LedBy",
     "Modified",
     "Modifiers",
+    "Neighbours",
     "NeutralPole",
     "OnnxScoring",
     "Stability",
@@ -76,6 +78,7 @@ _HOME = {
     "LeaderWord": "explanation",
     "Modified": "explanation",
     "Modifiers": "modifiers",
+    "Neighbours": "neighbours",
     "NeutralPole": "explanation",
     "OnnxScoring": "outcome",
     "Stability": "stability",

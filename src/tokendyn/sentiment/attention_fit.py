@@ -64,10 +64,10 @@ class Half:
         values = self.fit(corpus)
         return [(corpus.sample.rows(rows), values) for rows in self.held]
 
-    def loss(self, corpus: Corpus, values: Values) -> float:
-        """Return the mean log-loss of these texts and their crops."""
+    def losses(self, corpus: Corpus, values: Values) -> Float[np.ndarray, " held"]:
+        """Return the cost of these texts and their crops, importance times log-loss."""
         held = corpus.sample.rows(np.concatenate(self.held))
-        return float(np.average(values.losses(held), weights=held.importance))
+        return held.importance * values.losses(held)
 
 
 def learn_attention(corpus: Corpus, halves: Sequence[Half], progress: Callable[[str], None]) -> Attention:
@@ -91,9 +91,10 @@ def learn_attention(corpus: Corpus, halves: Sequence[Half], progress: Callable[[
     tried = [_Tried.of(modifiers, corpus, halves[0], plain[0])]
     if modifiers.negator <= _WEAKENS:
         # Values that were learned without modifiers contain some of their effect. So a reversing negator is compared
-        # with the learned factor, with values learned anew, and kept if held-out texts are no less likely.
+        # with the learned factor, with values learned anew, and kept if held-out texts are not clearly less likely.
         tried.append(_Tried.of(replace(modifiers, negator=_REVERSES), corpus, halves[0], plain[0]))
-    best = tried[-1] if tried[-1].loss <= tried[0].loss else tried[0]
+    more = tried[-1].losses - tried[0].losses
+    best = tried[-1] if more.mean() <= more.std() / np.sqrt(len(more)) else tried[0]
     del tried  # its counts are as large as the texts
     terms = len(corpus.occurrences.numbers) * corpus.sample.targets.shape[1]
     if corpus.texts <= FEW_TEXTS or len(halves) < 2 or terms > _MOST_TERMS:
@@ -112,19 +113,19 @@ def learn_attention(corpus: Corpus, halves: Sequence[Half], progress: Callable[[
 
 @dataclass(frozen=True)
 class _Tried:
-    """Modifiers, the corpus with their weights, and values and loss of the first half under them."""
+    """Modifiers, the corpus with their weights, and values and losses of the first half under them."""
 
     modifiers: Modifiers
     corpus: Corpus
     values: Values
-    loss: float
+    losses: Float[np.ndarray, " held"]
 
     @classmethod
     def of(cls, modifiers: Modifiers, corpus: Corpus, half: Half, plain: Values) -> "_Tried":
         """Learn the values anew."""
         attended = corpus.attended(Attention(modifiers, Neighbours(), corpus.words))
         values = plain if attended is corpus else half.fit(attended, plain)
-        return cls(modifiers=modifiers, corpus=attended, values=values, loss=half.loss(attended, values))
+        return cls(modifiers=modifiers, corpus=attended, values=values, losses=half.losses(attended, values))
 
 
 def _followed(corpus: Corpus, half: Half, values: Values) -> Followed:

@@ -70,7 +70,8 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     I)`` find leaders among the positions; values do not move. So these layers **explain and do not decide**: a leader
     represents the group of strong words that end with it, and groups, other words and bias add up to the logit.
     Attention does decide how much a word counts: **negators, contrasts and intensifiers lead the words beside them**
-    and scale their contributions, so that m_j is a sum of weights instead of ones (``modifiers``). The values are those
+    and scale their contributions, and so do, with more than 1,000 texts, **all frequent words and the end of the
+    text**, by learned numbers. So m_j is a sum of weights instead of ones (``modifiers``). The values are those
     of a logistic regression with a prior that depends on how well each word separates the classes
     (:func:`tokendyn.sentiment.values.fit_values`): one minimum, no seed, no epochs. With more than two classes a
     softmax replaces the logistic function; the margin between the two best classes is explained.
@@ -99,8 +100,8 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Whether a word after a negator is a different token, "not_good", up to the next sentence mark.
     modifiers
         Transfer 0, without ``negation``. Whether negators, contrasts such as "but" and intensifiers lead the words
-        beside them and scale their contributions; the factors are learned: see :mod:`tokendyn.sentiment.modifiers`.
-        With more than 1,000 texts all frequent words, and the end of a text, do so a little too: see
+        beside them and scale their contributions, and with more than 1,000 texts other frequent words and the end of
+        the text; the factors are learned: see :mod:`tokendyn.sentiment.modifiers` and
         :mod:`tokendyn.sentiment.neighbours`.
     spelling
         Transfer 0, without a custom tokeniser. Whether an unknown word counts as the frequent word from which it
@@ -174,8 +175,8 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Transfer 0. Factors by which negators, contrasts and intensifiers scale the words beside them,
         :class:`tokendyn.sentiment.modifiers.Modifiers`.
     neighbours_
-        Transfer 0. Numbers by which frequent words scale the words beside them, and the weight of the end of a text,
-        :class:`tokendyn.sentiment.neighbours.Neighbours`.
+        Transfer 0. Numbers by which frequent words and the end of a text scale, none with few texts or where they do
+        not help: :class:`tokendyn.sentiment.neighbours.Neighbours`.
     grouping_
         Transfer 0. Positions of words, :class:`tokendyn.sentiment.groups.Grouping`.
     embedding_

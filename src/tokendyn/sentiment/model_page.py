@@ -19,13 +19,14 @@ from tokendyn.show.report import Section, shown_value
 from tokendyn.words import counted, percent
 
 _DECIDES = (
-    "Transfer 0: the verdict is a sum over all words and n-grams of a text, each with its own learned value. Negators "
-    "and intensifiers lead the words behind them and scale what these add. The other leaders explain and do not "
-    "decide: they gather the strong words into groups, and groups, other words and bias add up to the logit."
+    "Transfer 0: the verdict is a sum over all words and n-grams of a text, each with its own learned value. Negators, "
+    "contrasts and intensifiers lead the words beside them and scale what these add, and so do, learned from many "
+    "texts, other frequent words. The other leaders explain and do not decide: they gather the strong words into "
+    "groups, and groups, other words and bias add up to the logit."
 )
 _LEADS = "Transfer 1, the published model: words move to their leaders, and leaders speak for those that follow them."
-#: Words of each class that a page shows.
-_WORDS = 15
+#: Words of each class that a page shows, and words that scale their neighbours.
+_WORDS, _NEIGHBOURS = 15, 10
 
 
 def saved_model_report(folder: Path, pictures: Path) -> Report:
@@ -66,6 +67,8 @@ def saved_model_report(folder: Path, pictures: Path) -> Report:
         sections.append(_words_picture(classifier))
     if len(classifier.classes_) == 2:
         sections.append(Table(strongest_words(classifier), "The words that weigh most, by class"))
+    if linear and classifier.neighbours_.words:
+        sections.append(_neighbours_table(classifier))
     rest = [
         {"quantity": name.replace("_", " "), "value": value} for name, value in measured.items() if name != "source"
     ]
@@ -110,15 +113,35 @@ def _reached(training: Mapping[str, Any]) -> dict[str, object]:
 
 
 def _scaled(classifier: LeaderClassifier) -> dict[str, object]:
-    """Return the weight of a word behind a negator, beside a contrast, and behind an intensifier."""
-    if classifier.transfer != 0 or classifier.modifiers_.idle:
+    """Return what modifiers and the end of a text do to the weight of a word."""
+    if classifier.transfer != 0:
         return {}
-    of = classifier.modifiers_
-    return {
-        "weight behind a negator": f"{1 + of.negator:.2f}", "weight behind an intensifier": f"{1 + of.intensifier:.2f}",
-        "weight before a contrast": f"{1 + of.before_contrast:.2f}",
-        "weight behind a contrast": f"{1 + of.after_contrast:.2f}",
-    }  # fmt: skip
+    rows: dict[str, object] = {}
+    of, near = classifier.modifiers_, classifier.neighbours_
+    if not of.idle:
+        rows = {
+            "weight behind a negator": f"{1 + of.negator:.2f}",
+            "weight behind an intensifier": f"{1 + of.intensifier:.2f}",
+            "weight before a contrast": f"{1 + of.before_contrast:.2f}",
+            "weight behind a contrast": f"{1 + of.after_contrast:.2f}",
+        }
+    return rows | ({"weight of a last of many sentences": f"{1 + 8 * near.closing:.2f}"} if near.closing else {})
+
+
+def _neighbours_table(classifier: LeaderClassifier) -> Table:
+    """Return the words that scale the words behind them most."""
+    near = classifier.neighbours_
+    order = np.argsort(near.behind, kind="stable").tolist()
+    pairs = zip(order[: -_NEIGHBOURS - 1 : -1], order[:_NEIGHBOURS], strict=True)
+    rows = [
+        {
+            "words behind it count more": near.words[more], "by": f"{near.behind[more]:+.2f}",
+            "words behind it count less": near.words[less], "by ": f"{near.behind[less]:+.2f}",
+        }
+        for more, less in pairs
+    ]  # fmt: skip
+    note = "Added to the weight 1 of each of the up to three words behind it in its sentence."
+    return Table(rows, "Words that scale their neighbours", note=note)
 
 
 def _settings_table(training: Mapping[str, Any]) -> Table:
