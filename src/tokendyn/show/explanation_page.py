@@ -277,11 +277,17 @@ def _text_notes(explained: ExplainedText, hidden: int, dropped: int) -> list[str
             if dropped == 1
             else f"{dropped:,} words overlap stronger ones and are not coloured; what they add counts all the same."
         )
+    return notes + attention_lines(explained)
+
+
+def attention_lines(explained: ExplainedText) -> list[str]:
+    """Return what modifiers and neighbours do to words of the text, in a sentence each."""
+    lines = []
     if explained.scaled:
-        notes.append(f"Modifiers in the text: {'; '.join(explained.scaled)}.")
+        lines.append(f"Modifiers in the text: {'; '.join(explained.scaled)}.")
     if explained.attended:
-        notes.append(f"Among their neighbours, {', '.join(explained.attended)}.")
-    return notes
+        lines.append(f"Among their neighbours, {', '.join(explained.attended)}.")
+    return lines
 
 
 def _shown(

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from tokendyn.show.explained import ExplainedText, pieces
 from tokendyn.show.explanation_page import (
+    attention_lines,
     contribution_lines,
     leader_colours,
     neutral_line,
@@ -42,6 +43,7 @@ def explanation_terminal(explained: ExplainedText) -> Group:
         parts.append(Text(_clean(explained.note), style="italic"))
     parts += [Rule(style="dim"), _excerpt(explained, colours), Rule(style="dim"), _table(explained, colours)]
     parts += [Text(sum_line(explained), style="dim"), Text(neutral_line(explained), style="dim")]
+    parts += [Text(_clean(line)) for line in attention_lines(explained)]
     turning = succession_line(explained)
     if turning:
         parts.append(Text(_clean(turning)))
