@@ -6,6 +6,7 @@ import math
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from published_leaders import published
 
@@ -16,6 +17,7 @@ from tokendyn.rivals.sentiment.explainers import CutText, Judge
 from tokendyn.sentiment import find_words, save
 from tokendyn.studies.sentiment import evaluate_explanations
 from tokendyn.studies.sentiment.faithfulness import drops, rank_agreement, top_overlap
+from tokendyn.studies.sentiment.faithfulness_page import _as_good
 
 EFFECTS = {"good": 3.0, "fine": 1.5, "warm": 0.7, "dull": -2.0, "cold": -1.0, "grey": -0.4}
 TEXTS = [
@@ -281,3 +283,17 @@ def test_the_command_writes_table_figure_and_page(trained, tmp_path, capsys):
     assert "exists already" in capsys.readouterr().err
     assert run([*command, "--explainers", "leeders", "--out", str(tmp_path / "other")]) == 2
     assert "did you mean 'leaders'" in capsys.readouterr().err
+
+
+def test_the_page_names_the_explainers_that_are_not_clearly_behind():
+    table = pd.DataFrame(
+        {
+            "explainer": ["leaders", "loo", "random"], "texts": 30, "comprehensiveness": [0.319, 0.308, 0.05],
+            "comprehensiveness_se": [0.02, 0.02, 0.01],
+        }
+    )  # fmt: skip
+    near = "Within two standard errors of it: “loo”."
+    assert near in _as_good(table, table.iloc[0].to_dict())
+    assert not _as_good(table.assign(comprehensiveness_se=0.001), table.iloc[0].to_dict() | {"comprehensiveness_se": 0})
+    alone = table.iloc[:1].assign(comprehensiveness_se=float("nan"))  # one text has no standard error
+    assert not _as_good(alone, alone.iloc[0].to_dict())

@@ -150,9 +150,10 @@ def test_an_explanation_says_how_often_a_word_counts(model, tmp_path):
         mass = (22.0 - 1.0) + model.phantom_
         assert word.contribution == pytest.approx(count * word.weight * word.value / mass, rel=0.05)
     assert weights["warm"] < 0.7
-    assert "among their neighbours, “warm” counts 0." in str(why)
+    said = "y the words beside them and their place in the text: “warm” counts 0."
+    assert said in str(why)
     why.report(tmp_path / "why.html")
-    assert "Among their neighbours, “warm” counts 0." in (tmp_path / "why.html").read_text(encoding="utf-8")
+    assert said in (tmp_path / "why.html").read_text(encoding="utf-8")
     assert "weight" in why.table()
 
 
@@ -328,3 +329,13 @@ def test_a_saved_model_with_numbers_out_of_range_is_refused(model, tmp_path, nam
         (tmp_path / "model" / "model.json").write_text(json.dumps(record), encoding="utf-8")
     with pytest.raises(BadInputError, match=words):
         load(tmp_path / "model")
+
+
+def test_neighbours_are_a_short_line_and_a_table(model):
+    near = model.neighbours_
+    assert repr(near) == f"Neighbours({len(near.words)} words, closing={near.closing:.3g})"
+    table = near.table()
+    assert table["behind"].is_monotonic_decreasing
+    assert table["word"].iloc[-1] == "allegedly"
+    before = dict(zip(table["word"], table["before"], strict=True))
+    assert before == dict(zip(near.words, near.before, strict=True))

@@ -132,7 +132,7 @@ def sentiment(folder: Path, seed: int) -> "list[Section]":
     training, test = parts.training, parts.test
     announce(f"      training on {len(training)} reviews ({data.source})")
     model = LeaderClassifier(random_state=seed)
-    with progress("epochs") as report:
+    with progress("steps") as report:
         model.fit(training.texts, training.labels or (), progress=lambda epoch, of, _: report(epoch, of))
     measured = held_out(model, test)
     announce(

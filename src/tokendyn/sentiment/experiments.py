@@ -139,7 +139,6 @@ class Training(ReviewOptions, Experiment["TrainedModel"]):
     """
 
     command: ClassVar[str] = "sentiment train"
-    unit: ClassVar[str] = "epochs"
     resumes: ClassVar[bool] = True
     keeps_best: ClassVar[bool] = True
 

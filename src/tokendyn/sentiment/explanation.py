@@ -22,6 +22,8 @@ _scene = function_at("tokendyn.sentiment.report:scene")
 Span = tuple[int, int]
 #: Number of modified words in a summary.
 _SHOWN = 5
+#: Part of the largest change by a modifier from which on a change is named.
+_WORTH = 0.05
 #: Factor from which on a weight is clearly not 1.
 _CLEARLY = 1.4
 
@@ -35,9 +37,11 @@ class LeaderWord:
     word, spans
         The word in normal form and its positions in the original text.
     mass
-        Its share w of the verdict: its own tokens and those of its followers; all shares sum to 1.
+        Its share w: its own tokens and those of its followers; all shares sum to 1. At transfer 0 a share of all tokens
+        of the text, phantom words included, which only sizes the star.
     value
-        Its learned value s; the sign shows the class.
+        Its learned value; the sign shows the class. At transfer 0 an occurrence of weight m in a text of n words adds
+        ``m value / (n + phantom_)``.
     contribution
         Its exact part of the logit. At transfer 0, the sum over the word and its followers; at transfer 1, ``gain mass
         value``.
@@ -95,6 +99,7 @@ class WordContribution(NamedTuple):
         With more than two classes, its contribution to the score of each class; else empty.
     weight
         At transfer 0, how often an occurrence counts on average, by its modifier, its neighbours and its sentence.
+        ``contribution = len(spans) weight value / (words of the text + phantom_)``.
     """
 
     word: str
@@ -286,16 +291,27 @@ class Explanation(Result, kind="sentiment-explanation"):
 
     def scaled(self) -> list[str]:
         """Return a sentence for each of the words that modifiers change most."""
-        largest = sorted(self.modified, key=lambda word: -abs(word.change))[:_SHOWN]
+        most = max((abs(word.change) for word in self.modified), default=0.0)
+        worth = [word for word in self.modified if abs(word.change) >= _WORTH * most]
+        largest = sorted(worth, key=lambda word: -abs(word.change))[:_SHOWN]
         more = len(self.modified) - len(largest)
-        return [*map(str, largest), *([f"{more} more words are scaled"] if more else [])]
+        others = "1 more word is scaled" if more == 1 else f"{more} more words are scaled"
+        return [*map(str, largest), *([others] if more else [])]
 
     def attended(self) -> list[str]:
-        """Return a sentence for each of the leaders that count clearly more or less than once, without modifiers."""
-        modified, leaders = {word.word for word in self.modified}, {leader.word for leader in self.leaders[:8]}
-        weighted = [word for word in self.contributions if word.word in leaders - modified]
-        clear = [word for word in weighted if not 1.0 / _CLEARLY <= word.weight <= _CLEARLY]
-        return [f"“{word.word}” counts {word.weight:.2g} times" for word in clear[:_SHOWN]]
+        """Return a sentence for each leader that counts clearly more or less than once, apart from its modifier."""
+        leaders = {leader.word for leader in self.leaders[:8]}
+        weights = [(word.word, self._without_modifier(word)) for word in self.contributions if word.word in leaders]
+        clear = [(word, weight) for word, weight in weights if not 1.0 / _CLEARLY <= weight <= _CLEARLY]
+        return [f"“{word}” counts {weight:.2g} times" for word, weight in clear[:_SHOWN]]
+
+    def _without_modifier(self, word: WordContribution) -> float:
+        """Return the weight of a word by its neighbours and its place; 1 where a modifier hides it."""
+        scales = [modified.weight for modified in self.modified if modified.word == word.word]
+        if not scales:
+            return word.weight
+        # Of several occurrences, the mean weight is not that of the modifiers times that of the neighbours.
+        return word.weight / scales[0] if len(word.spans) == 1 and scales[0] else 1.0
 
     def describe(self) -> list[str]:
         """Return the verdict, the leaders, and the words whose removal would turn it, in a few sentences."""
@@ -305,12 +321,12 @@ class Explanation(Result, kind="sentiment-explanation"):
         lines = [
             f"{self.label}: probability{of} {self.probability:.3g}, logit {self.logit:.3g}",
             f"leaders: {led}{more}" if self.leaders else "no word of the text has a value",
-            f"all other words together {self.residual:+.3g}{self._split()}, a text without words {self.bias:+.3g}",
+            f"{self._rest()}a text without words {self.bias:+.3g}",
         ]
         if self.modified:
             lines.append(f"modifiers: {'; '.join(self.scaled())}")
         if self.attended():
-            lines.append(f"among their neighbours, {', '.join(self.attended())}")
+            lines.append(f"by the words beside them and their place in the text: {', '.join(self.attended())}")
         if self.turns:
             count = next(place for place, gone in enumerate(self.succession, start=1) if gone.margin < 0)
             lines.append(
@@ -325,9 +341,12 @@ class Explanation(Result, kind="sentiment-explanation"):
         names = ", ".join(leader.followers[:4]) + (", …" if len(leader.followers) > 4 else "")
         return f"{leader.word} ({leader.own:+.3g}; with {names}: {leader.contribution:+.3g})"
 
-    def _split(self) -> str:
-        """Return the two parts of the residual if words have contributions of their own."""
-        return f" ({self.others[1]:+.3g}, {self.others[0]:+.3g})" if self.summed else ""
+    def _rest(self) -> str:
+        """Return the residual, with its two parts if words have contributions of their own; empty if it has none."""
+        if not self.summed:
+            return f"all other words together {self.residual:+.3g}, "
+        low, high = self.others
+        return f"all other words together {self.residual:+.3g} ({high:+.3g}, {low:+.3g}), " if low or high else ""
 
     def table(self) -> "pd.DataFrame":
         """Return one row for each distinct word with a value, the largest contribution first."""

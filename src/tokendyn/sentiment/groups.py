@@ -150,7 +150,9 @@ class Grouping:
         strong[order] = (before < self.share * self.frequencies[single].sum()) & (strength[order] > 0.0)
         least = strength[strong].min(initial=np.inf)
         host = self._hosts(strength)
-        strong |= (strength >= _ALONE * least) & ((host < 0) | ~strong[host])
+        # A modifier behind the edge of the strong words is no n-gram, however strong: it acts through others.
+        other = ~self.modifying | (host >= 0)
+        strong |= (strength >= _ALONE * least) & ((host < 0) | ~strong[host]) & other
         rank = np.minimum(strength / least - 1.0, 0.0)
         chosen = np.flatnonzero(strong)
         # The least strength is subtracted: otherwise a frequent word at the edge of the strong ones would lead in one

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -68,7 +68,7 @@ def saved_model_report(folder: Path, pictures: Path) -> Report:
     if len(classifier.classes_) == 2:
         sections.append(Table(strongest_words(classifier), "The words that weigh most, by class"))
     if linear and classifier.neighbours_.words:
-        sections.append(_neighbours_table(classifier))
+        sections += [_neighbours_table(classifier, "behind"), _neighbours_table(classifier, "before")]
     rest = [
         {"quantity": name.replace("_", " "), "value": value} for name, value in measured.items() if name != "source"
     ]
@@ -109,7 +109,11 @@ def _reached(training: Mapping[str, Any]) -> dict[str, object]:
     doubt = (
         {"chance of an error that a very short text keeps": f"{training['doubt']:.1%}"} if "doubt" in training else {}
     )
-    return {"phantom words": chosen["phantom"], "held-out log-loss": "–" if loss is None else f"{loss:.3f}", **doubt}
+    return {
+        "phantom words": chosen["phantom"],
+        "held-out log-loss, with pieces": "–" if loss is None else f"{loss:.3f}",
+        **doubt,
+    }
 
 
 def _scaled(classifier: LeaderClassifier) -> dict[str, object]:
@@ -128,26 +132,31 @@ def _scaled(classifier: LeaderClassifier) -> dict[str, object]:
     return rows | ({"weight of a last of many sentences": f"{1 + 8 * near.closing:.2f}"} if near.closing else {})
 
 
-def _neighbours_table(classifier: LeaderClassifier) -> Table:
-    """Return the words that scale the words behind them most."""
-    near = classifier.neighbours_
-    order = np.argsort(near.behind, kind="stable").tolist()
+def _neighbours_table(classifier: LeaderClassifier, side: Literal["behind", "before"]) -> Table:
+    """Return the words that scale the words on one side of them most."""
+    words = classifier.neighbours_.words
+    numbers = getattr(classifier.neighbours_, side)
+    order = np.argsort(numbers, kind="stable").tolist()
     pairs = zip(order[: -_NEIGHBOURS - 1 : -1], order[:_NEIGHBOURS], strict=True)
     rows = [
         {
-            "words behind it count more": near.words[more], "by": f"{near.behind[more]:+.2f}",
-            "words behind it count less": near.words[less], "by ": f"{near.behind[less]:+.2f}",
+            f"words {side} it count more": words[more], "by": f"{numbers[more]:+.2f}",
+            f"words {side} it count less": words[less], "by ": f"{numbers[less]:+.2f}",
         }
         for more, less in pairs
     ]  # fmt: skip
-    note = "Added to the weight 1 of each of the up to three words behind it in its sentence."
-    return Table(rows, "Words that scale their neighbours", note=note)
+    note = f"Added to the weight 1 of each of the up to three words {side} it in its sentence."
+    return Table(rows, f"Words that scale the words {side} them", note=note)
 
 
 def _settings_table(training: Mapping[str, Any]) -> Table:
     """Return the settings that were tried, with their losses on held-out texts."""
     rows = [{name.replace("_", " "): value for name, value in row.items()} for row in training["tried"]]
-    return Table(rows, "Settings tried", note="Log-loss on texts that a fit did not see.")
+    return Table(
+        rows,
+        "Settings tried",
+        note="Log-loss on texts that a fit did not see, and on random pieces of the long ones: pieces are harder.",
+    )
 
 
 def _training_picture(training: Mapping[str, Any]) -> Picture:

@@ -44,7 +44,7 @@ def explanation_html(
     title
         Title of the page.
     """
-    page = _page(explained, scene, [*_scene_pictures(scene), *pictures])
+    page = _page(explained, scene, [*_scene_pictures(scene, summed=explained.others is not None), *pictures])
     script = source("motion.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return render("explanation.html.j2", page=page, title=title, script=script, digest=digest)
@@ -222,14 +222,24 @@ def _summary(explained: ExplainedText) -> str:
 
 
 def neutral_line(explained: ExplainedText) -> str:
-    """Return the content of the neutral pole in words."""
+    """Return the content of the neutral pole in words; empty if there is nothing to add."""
     if explained.others is not None:
         low, high = explained.others
+        if not low and not high:
+            return ""
         return f"All other words and n-grams add {signed(high)} and {signed(low)}: {signed(explained.residual)}."
     if not explained.neutral_words:
         return "The neutral pole is empty: every known word follows a leader."
     words = "1 word" if explained.neutral_words == 1 else f"{explained.neutral_words:,} words"
     return f"The neutral pole gathers {words} (mass {short(explained.neutral_mass)}) and adds nothing to the logit."
+
+
+def scaling_lines(explained: ExplainedText) -> list[str]:
+    """Return what modifiers and neighbours do to the words of the text: a sentence each, none if nothing."""
+    lines = [f"Modifiers in the text: {'; '.join(explained.scaled)}."] if explained.scaled else []
+    if explained.attended:
+        lines.append(f"By the words beside them and their place in the text: {', '.join(explained.attended)}.")
+    return lines
 
 
 def sum_line(explained: ExplainedText) -> str:
@@ -277,17 +287,7 @@ def _text_notes(explained: ExplainedText, hidden: int, dropped: int) -> list[str
             if dropped == 1
             else f"{dropped:,} words overlap stronger ones and are not coloured; what they add counts all the same."
         )
-    return notes + attention_lines(explained)
-
-
-def attention_lines(explained: ExplainedText) -> list[str]:
-    """Return what modifiers and neighbours do to words of the text, in a sentence each."""
-    lines = []
-    if explained.scaled:
-        lines.append(f"Modifiers in the text: {'; '.join(explained.scaled)}.")
-    if explained.attended:
-        lines.append(f"Among their neighbours, {', '.join(explained.attended)}.")
-    return lines
+    return notes + scaling_lines(explained)
 
 
 def _shown(
@@ -395,16 +395,18 @@ def _rows(explained: ExplainedText, colours: list[str]) -> list[_Row]:
             )
         )
     if explained.neutral_words:
-        followers = f"{explained.neutral_words:,} words"
-        name, part = (
-            ("(neutral pole)", "0") if explained.others is None else ("(other words)", signed(explained.residual, 4))
+        name, part, tokens = (
+            ("(neutral pole)", "0", "words")
+            if explained.others is None
+            else ("(other words)", signed(explained.residual, 4), "words and n-grams")
         )
+        followers = f"{explained.neutral_words:,} {tokens}"
         mass = short(explained.neutral_mass)
         rows.append(_Row(NEUTRAL, "0", name, mass, "–", "–", part, "–", followers))
     return rows
 
 
-def _scene_pictures(scene: TokenScene | None) -> list[Picture]:
+def _scene_pictures(scene: TokenScene | None, *, summed: bool) -> list[Picture]:
     if scene is None:
         return []
     from tokendyn.show.panels import chosen_layers, panels
@@ -412,18 +414,20 @@ def _scene_pictures(scene: TokenScene | None) -> list[Picture]:
 
     layers = ", ".join(map(str, chosen_layers(scene, None)))
     names = ", ".join(scene.labels[int(token)] for token in scene.leaders[:12])
+    speaks = "every word still adds its own part" if summed else "it speaks for all of them"
+    share = "its star's area; it does not scale the verdict" if summed else "its weight"
     what = f"{len(scene.labels)} tokens at layers {layers}; leaders: {names or 'none'}"
     return [
         Picture(
             picture=panels(scene),
             alt=f"Panels of {what}.",
-            caption="Notice that words of one colour end at one star: it is their leader, and speaks for all of them.",
+            caption=f"Notice that words of one colour end at one star, their leader: {speaks}.",
             narrow=panels(scene, narrow=True),
         ),
         Picture(
             picture=following_strip(scene),
             alt=f"Bands of who follows whom: {what}.",
-            caption="Notice the widths at the right edge: the share of the words that a leader has is its weight.",
+            caption=f"Notice the widths at the right edge: the share of the words that a leader has is {share}.",
             narrow=following_strip(scene, narrow=True),
         ),
     ]

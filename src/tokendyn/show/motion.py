@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 
 from tokendyn.show.palette import NEUTRAL
 from tokendyn.show.scene import TokenScene
-from tokendyn.show.views import View, principal_axes
+from tokendyn.show.views import View, principal_axes, side_axes
 
 #: More tokens are not moved: the leaders and the most frequent ones are.
 MOST_TOKENS = 800
@@ -246,7 +246,7 @@ def _drawn(view: View, layers: list[int]) -> tuple[list[Float[np.ndarray, "token
     if view.dim == 1:
         points = np.concatenate([points, np.zeros_like(points)], axis=2)
     elif view.dim > 2:
-        centre, axes, _ = principal_axes(points[0])
+        centre, axes, _ = (side_axes if view.scene.ends[1] else principal_axes)(points[0])
         points = (points - centre) @ axes.T
     low, high = points.min(axis=(0, 1)), points.max(axis=(0, 1))
     if view.scene.ends[1]:

@@ -10,11 +10,11 @@ from rich.text import Text
 
 from tokendyn.show.explained import ExplainedText, pieces
 from tokendyn.show.explanation_page import (
-    attention_lines,
     contribution_lines,
     leader_colours,
     neutral_line,
     percent,
+    scaling_lines,
     short,
     signed,
     succession_line,
@@ -42,8 +42,8 @@ def explanation_terminal(explained: ExplainedText) -> Group:
     if explained.note:
         parts.append(Text(_clean(explained.note), style="italic"))
     parts += [Rule(style="dim"), _excerpt(explained, colours), Rule(style="dim"), _table(explained, colours)]
-    parts += [Text(sum_line(explained), style="dim"), Text(neutral_line(explained), style="dim")]
-    parts += [Text(_clean(line)) for line in attention_lines(explained)]
+    parts += [Text(line, style="dim") for line in (sum_line(explained), neutral_line(explained)) if line]
+    parts += [Text(_clean(line)) for line in scaling_lines(explained)]
     turning = succession_line(explained)
     if turning:
         parts.append(Text(_clean(turning)))
@@ -98,7 +98,7 @@ def _table(explained: ExplainedText, colours: list[str]) -> Table:
             Text(_clean(name), style=Style(color=colour, bold=place >= 0)),
             _first_number(explained, place),
             signed(part),
-            _bar(part / widest, colour),
+            _bar(part / widest if round(part, 3) else 0.0, colour),  # no bar beside "+0.000"
             *([Text(_clean(_led(explained, place)), style="dim")] if summed else []),
         )
     return table

@@ -37,7 +37,8 @@ class View:
     """A scene in the coordinates in which it is drawn.
 
     In one to three dimensions these are the coordinates themselves; above, the two leading principal axes
-    of layer 0, and :attr:`note` says so.
+    of layer 0, and :attr:`note` says so. Where the first coordinate speaks for something (``scene.ends``), it is drawn
+    as it is, with the leading principal axis of the others: on a principal axis, 0 and the two ends would be elsewhere.
 
     Attributes
     ----------
@@ -61,15 +62,18 @@ class View:
             self.polytope, self.limit_points = scene.polytope, scene.limit_points
             self.axis_names = tuple(f"x{axis + 1}" for axis in range(dim))
             return
-        centre, axes, share = principal_axes(scene.states[0])
+        drawn = side_axes if scene.ends[1] else principal_axes
+        centre, axes, share = drawn(scene.states[0])
         self.points = (scene.states - centre) @ axes.T
         self.polytope = None if scene.polytope is None else (scene.polytope - centre) @ axes.T
         self.limit_points = None if scene.limit_points is None else (scene.limit_points - centre) @ axes.T
-        self.axis_names = ("first principal axis", "second principal axis")
-        self.note = (
-            f"Projection of {dim} dimensions on the two leading principal axes of layer 0, "
-            f"which hold {_percent(share)} of its variance."
-        )
+        if scene.ends[1]:
+            self.axis_names = ("first coordinate", "principal axis of the others")
+            kept = f"the first coordinate and the leading principal axis of the other {dim - 1} at layer 0"
+        else:
+            self.axis_names = ("first principal axis", "second principal axis")
+            kept = "the two leading principal axes of layer 0"
+        self.note = f"Projection of {dim} dimensions on {kept}, which hold {_percent(share)} of its variance."
 
     @property
     def dim(self) -> int:
@@ -231,6 +235,21 @@ def principal_axes(
     signs = np.sign(axes[np.arange(2), np.abs(axes).argmax(axis=1)])
     total = float(variances.sum())
     return centre, axes * signs[:, None], float(variances[-2:].sum()) / total if total > 0 else 1.0
+
+
+def side_axes(
+    points: Float[np.ndarray, "points dim"],
+) -> tuple[Float[np.ndarray, " dim"], Float[np.ndarray, "2 dim"], float]:
+    """Return :func:`principal_axes` with the first coordinate itself, about 0, as the first axis.
+
+    The second axis is the leading principal axis of the other coordinates.
+    """
+    centre, axes, _ = principal_axes(points[:, 1:])
+    offsets = points - points.mean(axis=0)
+    first, others = float((offsets[:, 0] ** 2).sum()), float((offsets[:, 1:] ** 2).sum())
+    second = offsets[:, 1:] @ axes[0]
+    held = (first + float(second @ second)) / (first + others) if first + others > 0 else 1.0
+    return np.append(0.0, centre), np.stack([np.eye(points.shape[1])[0], np.append(0.0, axes[0])]), held
 
 
 def _percent(share: float) -> str:

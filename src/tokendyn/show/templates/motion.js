@@ -31,7 +31,7 @@
         const token = data.leaders[star.dataset.l];
         shift(star, xy[2 * token], xy[2 * token + 1]);
       });
-      shift(mean, middle, 0);
+      if (mean) shift(mean, middle, 0);
     };
     const colour = (place) => (place < 0 ? "#8A9099" : data.colours[place]);
     const paintPlane = (stop) => {

@@ -1,6 +1,6 @@
 """An evaluation of explanations as a figure, a page and a folder."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,16 @@ def saved_report(folder: Path, pictures: Path) -> Report:
     return evaluation_report(read_json(folder / "evaluation.json", schema=SCHEMA, version=SCHEMA_VERSION), folder)
 
 
+def _as_good(table: pd.DataFrame, best: Mapping[Hashable, Any]) -> str:
+    """Return which explainers are not clearly behind the best one, in a sentence; empty if all are."""
+    errors = np.hypot(table["comprehensiveness_se"], float(best["comprehensiveness_se"]))
+    near = table["comprehensiveness"] > float(best["comprehensiveness"]) - 2.0 * errors
+    names = [f"“{name}”" for name in table["explainer"][near] if name != best["explainer"]]
+    if not names:
+        return ""
+    return f" Within two standard errors of it: {', '.join(names)}."
+
+
 def evaluation_report(record: Mapping[str, Any], pictures: Path) -> Report:
     """Return the page of a record that :func:`write_evaluation` wrote: table, figure, what the measures do not say."""
     table, notes = pd.DataFrame(record["table"]), record["notes"]
@@ -65,7 +75,8 @@ def evaluation_report(record: Mapping[str, Any], pictures: Path) -> Report:
         Text(
             f"Of {counted(len(record['explainers']), 'explainer')}, “{best['explainer']}” names the words that matter "
             f"most to the model: without them the probability of the verdict falls by {best['comprehensiveness']:.3f} "
-            f"on average over {counted(int(table['texts'].iloc[0]), 'text')}." + (f"\n\n{notes}" if notes else "")
+            f"on average over {counted(int(table['texts'].iloc[0]), 'text')}.{_as_good(table, best)}"
+            + (f"\n\n{notes}" if notes else "")
         ),
         KeyFigures(
             {
@@ -87,10 +98,11 @@ def evaluation_report(record: Mapping[str, Any], pictures: Path) -> Report:
         ),
         Text(
             "Verdict is the class predicted for the whole text; it stays the same whatever is removed. Explainers "
-            "are compared on this model and these texts only.\n\n"
-            "Texts without some of their words are unlike those that the model has learned from, and when a leader "
-            "is removed another word takes over. None of these numbers says what the verdict would be had the "
-            "author written something else.",
+            "are compared on this model and these texts only; “coefficients”, where they take part, on the linear "
+            "model that they belong to.\n\n"
+            "Texts without some of their words are unlike those that the model has learned from, and the words left "
+            "count differently without them. None of these numbers says what the verdict would be had the author "
+            "written something else.",
             heading="What they do not say",
         ),
         *closing(record["command"], record["provenance"]),
