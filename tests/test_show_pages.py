@@ -472,7 +472,7 @@ def test_the_terminal_says_what_modifiers_and_neighbours_do():
     text = explained(scaled=["“not” reverses “good”"], attended=["“good” counts 0.3 times"])
     shown = in_terminal(text)
     assert "Modifiers in the text: “not” reverses “good”." in shown
-    assert "Among their neighbours, “good” counts 0.3 times." in shown
+    assert "“good” counts 0.3 times." in shown
 
 
 def test_a_text_cannot_steer_the_terminal():
