@@ -72,8 +72,8 @@ def comparison_report(record: Mapping[str, Any], pictures: Path) -> Report:
         sections=[
             Text(
                 f"Most texts are labelled right by “{best['classifier']}”: {percent(best['accuracy'])} of "
-                f"{record['test_texts']}.{beside} Where the intervals of two classifiers overlap, this test does not "
-                "tell them apart."
+                f"{record['test_texts']}.{beside} Whether a difference from “{rows[0]['classifier']}” is more than "
+                "chance is what the p value says: it compares the two text by text, so intervals may overlap."
             ),
             KeyFigures(figures),
             Table(shown, heading="Measures", note="– where there are no leaders to count."),
@@ -81,7 +81,7 @@ def comparison_report(record: Mapping[str, Any], pictures: Path) -> Report:
                 pictures,
                 "comparison.png",
                 _ALT,
-                "Notice which intervals overlap. Numbers are those of the rows; the star is row 1.",
+                "Notice how wide the intervals are. Numbers are those of the rows; the star is row 1.",
             ),
             Table(
                 [{"measure": name.replace("_", " "), "is": what} for name, what in MEASURES.items()],
@@ -89,8 +89,8 @@ def comparison_report(record: Mapping[str, Any], pictures: Path) -> Report:
             ),
             Text(
                 "One split, one seed: another split moves every accuracy by about the width of its interval, and all "
-                "of them together. A linear model has no leaders because each of its words counts; the fastText-like "
-                "model is tokendyn's own, after Joulin et al. 2017.",
+                "of them together. The other models do not group their words, so they have no leaders; the "
+                "fastText-like model is tokendyn's own, after Joulin et al. 2017.",
                 heading="What they do not say",
             ),
             *closing(record["command"], record["provenance"]),
