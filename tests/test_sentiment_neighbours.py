@@ -339,3 +339,16 @@ def test_neighbours_are_a_short_line_and_a_table(model):
     assert table["word"].iloc[-1] == "allegedly"
     before = dict(zip(table["word"], table["before"], strict=True))
     assert before == dict(zip(near.words, near.before, strict=True))
+
+
+def test_of_very_many_words_some_texts_serve(corpus, monkeypatch):
+    from tokendyn.sentiment import attention_fit
+
+    monkeypatch.setattr(attention_fit, "_MOST_TERMS", 40_000)
+    texts, labels = corpus[0][:1200], corpus[1][:1200]
+    model = LeaderClassifier(ngrams=1).fit(texts, labels)
+    of = model.neighbours_
+    assert dict(zip(of.words, of.behind.tolist(), strict=True))["allegedly"] < -0.3
+    order = np.random.default_rng(0).permutation(len(texts))
+    moved = LeaderClassifier(ngrams=1).fit([texts[row] for row in order], [labels[row] for row in order])
+    np.testing.assert_allclose(moved.decision_function(texts[:50]), model.decision_function(texts[:50]), atol=1e-5)
