@@ -56,17 +56,27 @@ def demo(arguments: list[str]) -> None:
     run(PYTHON, "-m", "tokendyn", "demo", *arguments)
 
 
-def lint(arguments: list[str]) -> None:
-    """Check style and types."""
+def style(arguments: list[str]) -> None:
+    """Check style."""
     run(PYTHON, "-m", "ruff", "check", *arguments)
     run(PYTHON, "-m", "ruff", "format", "--check")
+
+
+def lint(arguments: list[str]) -> None:
+    """Check style and types."""
+    style(arguments)
     run(PYTHON, "-m", "mypy")
 
 
 def test(arguments: list[str]) -> None:
-    """Check style and types, then run every test."""
-    lint([])
-    run(PYTHON, "-m", "pytest", "--numprocesses", "auto", *arguments)
+    """Check style, then run every test, and check types beside them: mypy alone would leave the other cores idle."""
+    style([])
+    mypy = subprocess.Popen([PYTHON, "-m", "mypy"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    pytest = (PYTHON, "-m", "pytest", "--numprocesses", "auto", *arguments)
+    print("+ mypy +", *pytest[1:], flush=True)
+    code = subprocess.run(pytest, cwd=ROOT, check=False).returncode
+    print(mypy.communicate()[0].decode(), end="", flush=True)
+    sys.exit(code or mypy.returncode)
 
 
 def docs(arguments: list[str]) -> None:
@@ -109,6 +119,8 @@ COMMANDS = {"demo": demo, "test": test, "lint": lint, "docs": docs, "bench": ben
 
 def main() -> None:
     """Read the command line."""
+    # Installed without byte code, each process would compile what it imports, if it were not allowed to keep that.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=COMMANDS)
     options, arguments = parser.parse_known_args()

@@ -33,10 +33,7 @@ def seen(browser, path):
     page.on("pageerror", lambda error: found.problems.append(f"error {error}"))
     page.on("request", lambda sent: _note(found, sent.url, path))
     page.goto(path.as_uri())
-    for link in page.query_selector_all("a, summary, button"):
-        if not (link.get_attribute("href") or "#").startswith("#"):
-            found.problems.append(f"link {link.get_attribute('href')}")
-        link.dispatch_event("click")
+    found.problems += page.evaluate(_PRESS)
     if page.evaluate("typeof stolen") != "undefined":
         found.problems.append(f"script {page.evaluate('stolen')} ran")
     made = "Array.from(document.querySelectorAll('[onerror], [onload], iframe, object, embed, form, base'))"
@@ -44,6 +41,19 @@ def seen(browser, path):
     found.text = page.evaluate("document.body.textContent")
     context.close()
     return found
+
+
+#: Press everything, each in a task of its own, and return the links that lead out of the page.
+_PRESS = """async () => {
+  const out = [];
+  for (const pressed of document.querySelectorAll("a, summary, button")) {
+    const href = pressed.getAttribute("href");
+    if (href && !href.startsWith("#")) out.push("link " + href);
+    pressed.dispatchEvent(new MouseEvent("click", { bubbles: true, cancelable: true, composed: true }));
+    await new Promise((done) => setTimeout(done));
+  }
+  return out;
+}"""
 
 
 def _note(found, url, path):

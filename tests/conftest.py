@@ -2,8 +2,10 @@
 
 import ast
 import os
+import sys
 from pathlib import Path
 
+import checked
 import pytest
 from hypothesis import settings
 from jaxtyping import _import_hook, install_import_hook
@@ -59,6 +61,11 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "
     os.environ.setdefault(variable, "1")
 
 
+# Tests start hundreds of processes. Without byte code each of them compiles what it imports, for seconds.
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+    sys.dont_write_bytecode = False
+
+
 class OuterFunctions(_import_hook.JaxtypingTransformer):
     """Wraps functions of modules and classes, and not those within functions.
 
@@ -73,6 +80,7 @@ class OuterFunctions(_import_hook.JaxtypingTransformer):
 
 
 _import_hook.JaxtypingTransformer = OuterFunctions
+checked.install()
 # The hook names its files of byte code after this string: the space keeps them apart from those of jaxtyping's own.
 install_import_hook(_annotated_modules(), "beartype .beartype")
 
@@ -82,10 +90,12 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
 def pytest_configure() -> None:
-    """Keep torch to one thread, as on shared cores."""
+    """Keep torch, and the BLAS of numpy, to one thread, as on shared cores."""
     import torch
+    from threadpoolctl import threadpool_limits
 
     torch.set_num_threads(1)
+    threadpool_limits(1)  # jaxtyping's plugin has imported numpy before this file could say so
 
 
 @pytest.fixture

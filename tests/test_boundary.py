@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from stores import process_environment, six_tokens
 
@@ -108,7 +109,9 @@ def test_the_library_names_no_option_of_the_command_line_in_an_error():
     for path in sorted(Path(tokendyn.__file__).parent.rglob("*.py")):
         if "cli" in path.parts or path.name == "check_certificate.py":  # a program of its own
             continue
-        for raised in (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Raise)):
+        source = path.read_text(encoding="utf-8")
+        tree = ast.parse(source if "--" in source else "")  # most have none, and to parse them all takes seconds
+        for raised in (node for node in ast.walk(tree) if isinstance(node, ast.Raise)):
             constants = (node.value for node in ast.walk(raised) if isinstance(node, ast.Constant))
             words = " ".join(value for value in constants if isinstance(value, str))
             if re.search(r"(?<!\w)--[a-z]", words) and "tokendyn " not in words:  # of a whole command they may speak
@@ -233,12 +236,13 @@ def test_a_line_for_people_stays_one_line(tmp_path, capsys):
 
 
 def test_compiling_is_said_once_on_standard_error_and_not_from_the_cache(tmp_path):
-    words = [sys.executable, "-m", "tokendyn", "simulate", str(six_tokens(tmp_path)), "--layers", "1", "--no-report"]
+    # The closed loop of a small model: of what computes, it compiles in the shortest time.
+    np.savetxt(tmp_path / "wave.csv", np.sin(0.3 * np.arange(60)), header="x", comments="")
+    words = ["forecast", "fit", "wave.csv", "--model", "tdtf", "--delays", "3", "--units", "3", "--horizon", "5"]
     environment = process_environment() | {"NUMBA_CACHE_DIR": str(tmp_path / "kernels")}
     options = {"capture_output": True, "text": True, "env": environment, "cwd": tmp_path}
-    first, second = (
-        subprocess.run([*words, "--json", "--out", str(tmp_path / out)], check=True, **options) for out in "ab"
-    )
+    command = [sys.executable, "-m", "tokendyn", *words, "--json", "--out"]
+    first, second = (subprocess.run([*command, out], check=True, **options) for out in "ab")
     assert first.stderr.count("tokendyn: compiling once") == 1
     assert "tokendyn: compiling" not in second.stderr
-    assert [json.loads(one.stdout)["status"] for one in (first, second)] == ["completed"] * 2
+    assert json.loads(first.stdout)["held_out"] == json.loads(second.stdout)["held_out"]

@@ -23,17 +23,41 @@ from tokendyn.models.inspecting import Inspecting
 from tokendyn.particles.experiments import Clustering
 from tokendyn.particles.meanfield.phase import Phase
 from tokendyn.particles.meanfield.simulation import MeanField
+from tokendyn.runs.scheduler import end_local, local_executor
 from tokendyn.runs.store import Store
 from tokendyn.sentiment.experiments import Distillation, Export, Training
 from tokendyn.studies.forecast.experiments import Comparison, Validation
 from tokendyn.studies.sentiment.experiments import ClassifierComparison, Curve, Evaluation
 
-pytestmark = pytest.mark.usefixtures("unchecked")
+pytestmark = pytest.mark.usefixtures("unchecked", "warm_workers")
 
 EXPERIMENTS = [
     Clustering, MeanField, Phase, Compilation, Training, Distillation, Export, ClassifierComparison, Curve, Evaluation,
     Continuation, Fitting, Forecasting, Comparison, Validation, Inspecting,
 ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def kept():
+    """Return the workers that a test leaves for the next, by their number, threads and memory."""
+    executors = {}
+    yield executors
+    for executor in executors.values():
+        end_local(executor)
+
+
+@pytest.fixture
+def warm_workers(kept, monkeypatch):
+    """Keep the workers of a sweep for the next that wants the same: here it counts what sweeps compute."""
+
+    def start(*size):
+        for other in kept.keys() - {size}:  # loky can change the number of its workers, but may wait for ever
+            end_local(kept.pop(other))
+        kept[size] = local_executor(*size)
+        return kept[size]
+
+    monkeypatch.setattr("tokendyn.experiments.crew.local_executor", start)
+    monkeypatch.setattr("tokendyn.experiments.crew.end_local", lambda executor: None)
 
 
 @pytest.fixture

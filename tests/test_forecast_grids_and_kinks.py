@@ -1,5 +1,7 @@
 """Noisy grids and flows with kinks: derivatives beside difference quotients, integrals beside quadrature by SciPy."""
 
+import functools
+
 import numpy as np
 import pytest
 from scipy.integrate import quad, solve_ivp
@@ -17,13 +19,24 @@ def orbit(slope, start, dt, points):
     return solve_ivp(slope, (0.0, times[-1]), start, "DOP853", t_eval=times, rtol=1e-10, atol=1e-10).y.T
 
 
-RING = orbit(
-    lambda _, x: (np.roll(x, -1) - np.roll(x, 2)) * np.roll(x, 1) - x + 8.0,
-    8.0 + np.random.default_rng(0).standard_normal(10), 0.02, 1600,
-)  # fmt: skip
-NOISY_RING = RING + 0.03 * RING.std(axis=0) * np.random.default_rng(1).standard_normal(RING.shape)
-#: x''' = -.6 x'' - x' + |x| - 1
-KINKED = orbit(lambda _, x: [x[1], x[2], -0.6 * x[2] - x[1] + abs(x[0]) - 1], [0.1, 0.1, 0.1], 0.1, 2500)
+@functools.cache
+def ring():
+    return orbit(
+        lambda _, x: (np.roll(x, -1) - np.roll(x, 2)) * np.roll(x, 1) - x + 8.0,
+        8.0 + np.random.default_rng(0).standard_normal(10), 0.02, 1600,
+    )  # fmt: skip
+
+
+@functools.cache
+def noisy_ring():
+    return ring() + 0.03 * ring().std(axis=0) * np.random.default_rng(1).standard_normal(ring().shape)
+
+
+@functools.cache
+def kinked():
+    """Return an orbit of x''' = -0.6 x'' - x' + |x| - 1."""
+    return orbit(lambda _, x: [x[1], x[2], -0.6 * x[2] - x[1] + abs(x[0]) - 1], [0.1, 0.1, 0.1], 0.1, 2500)
+
 
 SHARED = [
     VectorField(order=2, reach=2, ridge=1e-8),
@@ -35,8 +48,8 @@ SHARED = [
 
 @pytest.mark.parametrize("model", SHARED, ids=str)
 def test_the_operators_of_a_shared_step_are_its_difference_quotients(model):
-    model.fit(RING[:500], dt=0.02)
-    normal = (RING[600:612] - model.centre_) / model.width_
+    model.fit(ring()[:500], dt=0.02)
+    normal = (ring()[600:612] - model.centre_) / model.width_
     tokens = np.stack([normal[k : k + model.delays] for k in (0, 3, 7)])
     operators, h = model.operators(tokens), 1e-6
     assert operators.shape == (3, model.delays, 10, 10)
@@ -87,20 +100,20 @@ def test_a_stretch_holds_what_a_long_window_needs(rng):
 def test_smoothing_makes_forecasts_of_a_noisy_ring_better(kind, own):
     errors = {}
     for name, settings in {"raw": {}, "smoothed": {"smoothing": 3, "history": 20}}.items():
-        model = kind(order=2, reach=2, ridge=1e-6, **own, **settings).fit(NOISY_RING[:1000], dt=0.02)
-        runs = [model.forecast(NOISY_RING[k - 20 : k], 30).values - RING[k : k + 30] for k in range(1050, 1550, 50)]
+        model = kind(order=2, reach=2, ridge=1e-6, **own, **settings).fit(noisy_ring()[:1000], dt=0.02)
+        runs = [model.forecast(noisy_ring()[k - 20 : k], 30).values - ring()[k : k + 30] for k in range(1050, 1550, 50)]
         errors[name] = np.sqrt(np.mean(np.square(runs)))
     assert errors["smoothed"] < 0.7 * errors["raw"]
 
 
 def test_a_saved_shared_model_smooths_as_before(tmp_path):
-    model = VectorField(reach=2, ridge=1e-6, smoothing=2, history=15).fit(NOISY_RING[:400], dt=0.02)
+    model = VectorField(reach=2, ridge=1e-6, smoothing=2, history=15).fit(noisy_ring()[:400], dt=0.02)
     model.save(tmp_path / "model")
     np.testing.assert_array_equal(Forecaster.load(tmp_path / "model").forecast(10).values, model.forecast(10).values)
 
 
 def test_a_search_keeps_a_model_that_holds_for_a_small_part_of_a_long_horizon():
-    result = auto_forecaster(NOISY_RING[:1400], dt=0.02, horizon=280, budget=2.0)
+    result = auto_forecaster(noisy_ring()[:1400], dt=0.02, horizon=280, budget=2.0)
     assert "neighbours" in result.family
     assert "median" not in result.family
 
@@ -148,25 +161,25 @@ def test_kinks_are_found_where_they_are(rng):
 
 
 def test_a_flow_that_is_linear_in_pieces_is_forecast_from_its_own_equations():
-    model = VectorField(order=1, units=1, activation="hinge", ridge=1e-14).fit(KINKED[:1500], dt=0.1)
+    model = VectorField(order=1, units=1, activation="hinge", ridge=1e-14).fit(kinked()[:1500], dt=0.1)
     kink = model.centre_[0] - model.basis_.bias[0] * model.width_[0]
     assert model.basis_.weights.tolist() == [[1.0, 0.0, 0.0]]
     assert kink == pytest.approx(0.0, abs=0.01)
-    smooth = VectorField(order=3, ridge=1e-10).fit(KINKED[:1500], dt=0.1)
-    errors = [one.backtest(KINKED[1500:], horizon=200, every=100).errors.max() for one in (model, smooth)]
+    smooth = VectorField(order=3, ridge=1e-10).fit(kinked()[:1500], dt=0.1)
+    errors = [one.backtest(kinked()[1500:], horizon=200, every=100).errors.max() for one in (model, smooth)]
     assert errors[0] < 0.05
     assert errors[0] < 0.1 * errors[1]
 
 
 def test_a_search_finds_a_kink():
-    result = auto_forecaster(KINKED[:1500], dt=0.1, budget=2.0)
+    result = auto_forecaster(kinked()[:1500], dt=0.1, budget=2.0)
     assert result.trials[result.best].parameters["activation"] == "hinge"
     assert result.skill > 0.9
 
 
 def test_operators_and_files_know_hinges(tmp_path):
-    model = VectorField(order=2, units=2, activation="hinge", interval=2, ridge=1e-8).fit(KINKED[:800], dt=0.1)
-    tokens, h = ((KINKED[900:903] - model.centre_) / model.width_)[:, None], 1e-6
+    model = VectorField(order=2, units=2, activation="hinge", interval=2, ridge=1e-8).fit(kinked()[:800], dt=0.1)
+    tokens, h = ((kinked()[900:903] - model.centre_) / model.width_)[:, None], 1e-6
     for column in range(3):
         shift = h * np.eye(3)[column]
         quotient = (model.step(tokens + shift) - model.step(tokens - shift)) / (2 * h)
@@ -185,8 +198,8 @@ def test_varied_hinges_stay_few_and_have_no_seed(rng):
 
 def test_hinges_of_neighbours_are_refused():
     with pytest.raises(BadInputError, match="hinges are not fitted for neighbours"):
-        VectorField(reach=1, units=2, activation="hinge").fit(RING)
+        VectorField(reach=1, units=2, activation="hinge").fit(ring())
     with pytest.raises(BadInputError, match="expected sin or tanh"):
-        BasisMap(units=2, activation="hinge").fit(RING)
+        BasisMap(units=2, activation="hinge").fit(ring())
     with pytest.raises(BadInputError, match="expected sin, tanh, hinge"):
-        VectorField(units=2, activation="relu").fit(RING)
+        VectorField(units=2, activation="relu").fit(ring())

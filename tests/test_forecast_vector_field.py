@@ -14,18 +14,16 @@ from tokendyn.forecast.vector_field import interval_weights
 LORENZ = lorenz63(3000, seed=0)
 
 
-def ring(points, sites=8, seed=0):
-    """Return Lorenz's ring of sites, by SciPy."""
+@pytest.fixture(scope="module")
+def ring():
+    """Return 1500 points of Lorenz's ring of eight sites, by SciPy."""
 
     def slope(_, x):
         return (np.roll(x, -1) - np.roll(x, 2)) * np.roll(x, 1) - x + 8.0
 
-    start = 8.0 + np.random.default_rng(seed).standard_normal(sites)
-    times = 10.0 + 0.02 * np.arange(points)
+    start = 8.0 + np.random.default_rng(0).standard_normal(8)
+    times = 10.0 + 0.02 * np.arange(1500)
     return solve_ivp(slope, (0.0, times[-1]), start, "DOP853", t_eval=times, rtol=1e-10, atol=1e-10).y.T
-
-
-RING = ring(1500)
 
 
 @pytest.mark.parametrize("beside", [0, 1, 3])
@@ -90,16 +88,16 @@ def test_smoothing_finds_a_noisy_flow_that_holds_longer():
 
 
 @pytest.mark.parametrize("kind", [VectorField, BasisMap])
-def test_sites_of_a_ring_share_one_map(kind):
-    model = kind(order=2, reach=2, ridge=1e-12).fit(RING[:1000], dt=0.02)
+def test_sites_of_a_ring_share_one_map(ring, kind):
+    model = kind(order=2, reach=2, ridge=1e-12).fit(ring[:1000], dt=0.02)
     assert model.coefficients_.shape == (1 + 5 + 15, 1)
-    turned = np.roll(RING[1000:1100], 3, axis=1)
-    np.testing.assert_allclose(model.one_step(turned), np.roll(model.one_step(RING[1000:1100]), 3, axis=1), rtol=1e-9)
+    turned = np.roll(ring[1000:1100], 3, axis=1)
+    np.testing.assert_allclose(model.one_step(turned), np.roll(model.one_step(ring[1000:1100]), 3, axis=1), rtol=1e-9)
 
 
-def test_the_ring_is_forecast_from_its_own_equations():
-    model = VectorField(order=2, reach=2, ridge=1e-14).fit(RING[:1000], dt=0.02)
-    errors = model.backtest(RING[1000:], horizon=100, every=50).errors
+def test_the_ring_is_forecast_from_its_own_equations(ring):
+    model = VectorField(order=2, reach=2, ridge=1e-14).fit(ring[:1000], dt=0.02)
+    errors = model.backtest(ring[1000:], horizon=100, every=50).errors
     assert errors.max() < 0.05
 
 
@@ -133,25 +131,25 @@ def test_flat_factors_give_the_same_monomials(width, order, rng):
     np.testing.assert_allclose(values[width:], np.concatenate(monomials(rows), axis=1)[0], rtol=1e-14)
 
 
-def test_a_grid_without_a_word_is_found_by_the_search():
-    result = auto_forecaster(RING[:1200], dt=0.02, horizon=150, budget=2.0)
+def test_a_grid_without_a_word_is_found_by_the_search(ring):
+    result = auto_forecaster(ring[:1200], dt=0.02, horizon=150, budget=2.0)
     assert "vector field" in result.family
     assert any("neighbours" in trial.family for trial in result.trials)
     assert result.skill > 0.7
 
 
 @pytest.mark.parametrize("settings", [{"order": 3, "units": 4}, {"order": 2, "reach": 2, "periodic": False}])
-def test_a_saved_field_forecasts_the_same(tmp_path, settings):
-    model = VectorField(**settings).fit(RING[:600], dt=0.02)
+def test_a_saved_field_forecasts_the_same(ring, tmp_path, settings):
+    model = VectorField(**settings).fit(ring[:600], dt=0.02)
     model.save(tmp_path / "model")
     loaded = Forecaster.load(tmp_path / "model")
     np.testing.assert_array_equal(loaded.forecast(20).values, model.forecast(20).values)
 
 
-def test_what_a_vector_field_cannot_do_is_said():
+def test_what_a_vector_field_cannot_do_is_said(ring):
     with pytest.raises(BadInputError, match="takes no inputs; use BasisMap"):
-        VectorField().fit(RING, inputs=RING[:, :1])
+        VectorField().fit(ring, inputs=ring[:, :1])
     with pytest.raises(BadInputError, match="needs 8 snapshots"):
-        VectorField().fit(RING[:7])
+        VectorField().fit(ring[:7])
     with pytest.raises(BadInputError, match="order is 0"):
-        VectorField(order=0).fit(RING)
+        VectorField(order=0).fit(ring)

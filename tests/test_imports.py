@@ -1,6 +1,7 @@
 """Imports point one way, and importing the package does nothing."""
 
 import ast
+import functools
 import importlib
 import subprocess
 import sys
@@ -76,10 +77,10 @@ def import_statements(source, module, *, is_package):
                     yield dotted, ()
 
 
-def imported_modules(source, module, *, is_package):
-    """Return the tokendyn modules that a source text imports anywhere, lazily and for types too."""
+def imported_modules(statements):
+    """Return the tokendyn modules that the imports of a source text name, lazily and for types too."""
     found = set()
-    for base, names in import_statements(source, module, is_package=is_package):
+    for base, names in statements:
         found.add(base)
         if base == "tokendyn":
             found.update(f"{base}.{name}" for name in names)
@@ -89,9 +90,15 @@ def imported_modules(source, module, *, is_package):
 MODULES = {module_name(file): file for file in sorted(SOURCE.rglob("*.py"))}
 
 
-def imports_of(module):
+@functools.cache
+def statements_of(module):
+    """Return each import of a module, as ``import_statements`` yields it."""
     file = MODULES[module]
-    return imported_modules(file.read_text(encoding="utf-8"), module, is_package=file.stem == "__init__")
+    return [*import_statements(file.read_text(encoding="utf-8"), module, is_package=file.stem == "__init__")]
+
+
+def imports_of(module):
+    return imported_modules(statements_of(module))
 
 
 def test_imports_are_read_in_every_form():
@@ -99,14 +106,13 @@ def test_imports_are_read_in_every_form():
         "import tokendyn.cli\nfrom tokendyn import show, __version__\nfrom ..runs import files\nfrom . import lemmas\n"
         "import numpy\ndef f():\n    from tokendyn.exact import x\n"
     )
-    found = imported_modules(source, "tokendyn.particles.limits", is_package=False)
+    found = imported_modules(import_statements(source, "tokendyn.particles.limits", is_package=False))
     assert {part(name) for name in found} == {"", "cli", "show", "__version__", "runs", "particles", "exact"}
     by_name = "import importlib\nhomes = {'a': 'particles.limits:f'}\nimportlib.import_module('tokendyn.cli')\n"
-    assert imported_modules(by_name, "tokendyn.loading", is_package=False) == {
-        "tokendyn.particles.limits", "tokendyn.cli",
-    }  # fmt: skip
-    inside = imported_modules("from .limits import x\nfrom .. import cli", "tokendyn.particles", is_package=True)
-    assert inside == {"tokendyn.particles.limits", "tokendyn", "tokendyn.cli"}
+    found = imported_modules(import_statements(by_name, "tokendyn.loading", is_package=False))
+    assert found == {"tokendyn.particles.limits", "tokendyn.cli"}
+    inside = import_statements("from .limits import x\nfrom .. import cli", "tokendyn.particles", is_package=True)
+    assert imported_modules(inside) == {"tokendyn.particles.limits", "tokendyn", "tokendyn.cli"}
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -141,14 +147,13 @@ def test_the_rules_themselves_point_one_way():
     assert [name for name, needs in ALLOWED.items() if "cli" in needs] == ["__main__"]
 
 
-def needs(module, source=None):
+def needs(module, statements):
     """Return the modules of the package that a module imports, inside functions, by name and for types too.
 
     A package stands for what is named in it: ``from tokendyn.exact import ragged`` needs ``tokendyn.exact.ragged``.
     """
-    file, found = MODULES[module], set()
-    source = file.read_text(encoding="utf-8") if source is None else source
-    for base, names in import_statements(source, module, is_package=file.stem == "__init__"):
+    found = set()
+    for base, names in statements:
         found |= ({f"{base}.{name}" for name in names} & MODULES.keys()) or {base}
     return (found & MODULES.keys()) - {module}
 
@@ -158,7 +163,8 @@ def test_what_a_module_needs_is_read_in_every_form():
         "from . import ragged\nfrom .store import load\nfrom tokendyn.dynamics import run\n"
         "def f():\n    return __import__('tokendyn.show.report')\n"
     )
-    assert needs("tokendyn.exact.compiler", source) == {
+    statements = import_statements(source, "tokendyn.exact.compiler", is_package=False)
+    assert needs("tokendyn.exact.compiler", statements) == {
         "tokendyn.exact.ragged", "tokendyn.exact.store", "tokendyn.dynamics.run", "tokendyn.show.report",
     }  # fmt: skip
 
@@ -174,7 +180,7 @@ def reachable(start, graph):
 
 def test_modules_do_not_need_each_other_in_a_circle():
     # What `function_at` names by text is no need: values are whole without those who write and draw them.
-    graph = {module: needs(module) for module in MODULES}
+    graph = {module: needs(module, statements_of(module)) for module in MODULES}
     reach = {module: reachable(module, graph) for module in MODULES}
     circles = {frozenset(other for other in reach[module] if module in reach[other]) for module in MODULES}
     assert not any(circles)
@@ -182,7 +188,10 @@ def test_modules_do_not_need_each_other_in_a_circle():
 
 def named_late(module):
     """Return the texts by which a module names functions that it imports when it calls them."""
-    calls = [node for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))) if is_late(node)]
+    source = MODULES[module].read_text(encoding="utf-8")
+    if "function_at(" not in source:  # most: to parse them all would take seconds whenever tests are collected
+        return []
+    calls = [node for node in ast.walk(ast.parse(source)) if is_late(node)]
     return [argument.value for call in calls for argument in call.args if isinstance(argument, ast.Constant)]
 
 

@@ -129,11 +129,19 @@ def refused(capsys, *arguments):
     return said.err
 
 
-def test_a_run_of_every_kind_has_a_page_that_ends_with_a_command_that_tokendyn_takes(runs):
-    for schema in FOLDERS.keys() - {"tokendyn-head-theory"}:
-        (runs[schema] / "report.html").unlink(missing_ok=True)
-        assert run(["report", str(runs[schema])]) == 0
-        page = Page(runs[schema] / "report.html")
+@pytest.fixture(scope="module")
+def pages(runs):
+    """Return the page of every run, made anew from its folder, by schema."""
+    found = {schema: runs[schema] / "report.html" for schema in FOLDERS.keys() - {"tokendyn-head-theory"}}
+    for path in found.values():
+        path.unlink(missing_ok=True)
+        assert run(["report", str(path.parent)]) == 0
+    return found
+
+
+def test_a_run_of_every_kind_has_a_page_that_ends_with_a_command_that_tokendyn_takes(pages):
+    for schema, path in pages.items():
+        page = Page(path)
         assert_inert(page)
         assert page.headings[-2:] == ["Repeat this run", "Provenance"], schema
         assert any(tag == "img" for tag, _ in page.elements), schema
@@ -233,13 +241,13 @@ def assert_harmless(page, *texts):
 SHOWN = {"sentiment", "exact", "forecast-study", "explanation", "sequence-check"}
 
 
-def test_in_a_browser_no_page_of_any_run_runs_or_loads_what_a_user_gave(runs, records, tmp_path, browser):
-    pages = {schema: path for schema, path in {**runs, **records}.items() if schema in FOLDERS | RECORDS}
-    for schema, path in pages.items():
-        out = tmp_path / f"{EVIL_NAME}{schema}.html"
-        assert run(["report", str(path), "--out", str(out)]) == 0
+def test_in_a_browser_no_page_of_any_run_runs_or_loads_what_a_user_gave(pages, records, tmp_path, browser):
+    written = {schema: tmp_path / f"{EVIL_NAME}{schema}.html" for schema in records}
+    for schema, out in written.items():
+        assert run(["report", str(records[schema]), "--out", str(out)]) == 0
+    for schema, page in {**pages, **written}.items():
         shown = [EVIL] if schema.removeprefix("tokendyn-") in SHOWN else []
-        assert_harmless(seen(browser, out), EVIL_NAME.partition('"')[0], *shown)
+        assert_harmless(seen(browser, page), EVIL_NAME.partition('"')[0], *shown)
 
 
 def test_in_a_browser_the_page_of_many_runs_shows_their_names_as_text(runs, records, tmp_path, browser):

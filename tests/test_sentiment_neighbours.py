@@ -1,6 +1,7 @@
 """Words that scale their neighbours, the end of a text, and words of similar neighbourhoods."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -252,6 +253,84 @@ def test_shared_directions_have_the_minimum_of_their_formula():
     np.testing.assert_allclose(found.biases[0], best[9], atol=1e-3)
 
 
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["warm"] * 600 + ["dull"] * 601,  # one word each
+        [f"w{number % 80}" for number in range(1201)],  # and enough words for vectors
+        ["fine"] * 600 + ["one fine film"] * 600 + ["*"],  # the last is one half of the texts
+    ],
+)
+def test_many_texts_of_one_word_or_none_can_be_learned(texts):
+    labels = [0] * 600 + [1] * (len(texts) - 600)
+    model = LeaderClassifier().fit(texts, labels)
+    assert np.isfinite(model.decision_function([*texts[::300], "", "!"])).all()
+    assert not np.abs(model.neighbours_.behind).any()
+
+
+@pytest.mark.parametrize("texts", [[f"w{number}" for number in range(1100)], ["..."] * 1098 + ["warm", "dull"]])
+def test_many_texts_that_share_no_word_are_refused(texts):
+    with pytest.raises(BadInputError, match="no word occurs in two of the 1100 texts"):
+        LeaderClassifier().fit(texts, [0, 1] * 550)
+
+
+def test_the_only_word_of_a_text_takes_the_whole_sum_with_it(corpus):
+    model = LeaderClassifier(ngrams=1, phantom=0.0).fit(corpus[0][:1200], corpus[1][:1200])
+    why = model.explain("warm " * 1000)
+    assert not model.neighbours_.idle
+    assert why.leaders[0].own == pytest.approx(why.logit - why.bias, abs=1e-12)
+
+
+def test_the_metadata_of_the_graph_suffice_to_count(model):
+    from tokendyn.sentiment.onnx import _metadata
+
+    rule = json.loads(_metadata(model)["token_rule"])
+    tokens = json.loads(_metadata(model)["tokens"])
+    texts = ["the allegedly warm film. dull! a kind cast of one... warm the story", "kind", "dull. the film. funny."]
+    words, counts, _ = onnx_inputs(model, texts).values()
+    for text, number, count in zip(texts, words, counts, strict=True):
+        sentences = [part.split() for part in re.split(r"[.!]+", text)]
+        x = (np.arange(max(len(sentences) - 1, 1)) + 0.5) / max(len(sentences) - 1, 1)
+        closing = 1 + rule["closing"] * (9 * x**8 - np.mean(9 * x**8))
+        expected = dict.fromkeys(tokens, 0.0)
+        for place, sentence in enumerate(sentences):
+            for at, word in enumerate(sentence):
+                before = sentence[max(at - rule["neighbour_reach"], 0) : at]
+                behind = sentence[at + 1 : at + 1 + rule["neighbour_reach"]]
+                numbers = [rule["neighbours"].get(other, (0, 0))[0] for other in before]
+                numbers += [rule["neighbours"].get(other, (0, 0))[1] for other in behind]
+                weight = np.clip(1 + sum(numbers), *rule["neighbour_bounds"])
+                if word in expected:
+                    expected[word] += weight * closing[min(place, len(closing) - 1)]
+        found = {tokens[n]: c for n, c in zip(number.tolist(), count.tolist(), strict=True) if c and n < len(tokens)}
+        assert found == pytest.approx({word: weight for word, weight in expected.items() if weight}, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("closing", -5.0, "closing is -5.0, expected 0 or more, at most 1"),
+        ("phantom", -5.0, "phantom is -5.0, expected 0 or more;"),
+        ("neighbours", ["of", "of"], "a word occurs twice in neighbours"),
+        ("of_classes", -1.0, "of_classes and sizes are not numbers of texts"),
+    ],
+)
+def test_a_saved_model_with_numbers_out_of_range_is_refused(model, tmp_path, name, value, words):
+    from safetensors.numpy import load_file, save_file
+
+    model.save(tmp_path / "model")
+    record = json.loads((tmp_path / "model" / "model.json").read_text(encoding="utf-8"))
+    tensors = load_file(tmp_path / "model" / "model.safetensors")
+    if name in tensors and name not in record:
+        tensors[name] += value * 1e4
+        save_file(tensors, tmp_path / "model" / "model.safetensors")
+    else:
+        (record["fitted"] if name in record["fitted"] else record)[name] = value
+        (tmp_path / "model" / "model.json").write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(BadInputError, match=words):
+        load(tmp_path / "model")
+
+
 def test_neighbours_are_a_short_line_and_a_table(model):
     near = model.neighbours_
     assert repr(near) == f"Neighbours({len(near.words)} words, closing={near.closing:.3g})"
@@ -260,3 +339,16 @@ def test_neighbours_are_a_short_line_and_a_table(model):
     assert table["word"].iloc[-1] == "allegedly"
     before = dict(zip(table["word"], table["before"], strict=True))
     assert before == dict(zip(near.words, near.before, strict=True))
+
+
+def test_of_very_many_words_some_texts_serve(corpus, monkeypatch):
+    from tokendyn.sentiment import attention_fit
+
+    monkeypatch.setattr(attention_fit, "_MOST_TERMS", 40_000)
+    texts, labels = corpus[0][:1200], corpus[1][:1200]
+    model = LeaderClassifier(ngrams=1).fit(texts, labels)
+    of = model.neighbours_
+    assert dict(zip(of.words, of.behind.tolist(), strict=True))["allegedly"] < -0.3
+    order = np.random.default_rng(0).permutation(len(texts))
+    moved = LeaderClassifier(ngrams=1).fit([texts[row] for row in order], [labels[row] for row in order])
+    np.testing.assert_allclose(moved.decision_function(texts[:50]), model.decision_function(texts[:50]), atol=1e-5)

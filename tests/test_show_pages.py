@@ -468,6 +468,13 @@ def test_the_terminal_shows_verdict_words_and_sum():
         assert part in shown
 
 
+def test_the_terminal_says_what_modifiers_and_neighbours_do():
+    text = explained(scaled=["“not” reverses “good”"], attended=["“good” counts 0.3 times"])
+    shown = in_terminal(text)
+    assert "Modifiers in the text: “not” reverses “good”." in shown
+    assert "By the words beside them and their place in the text: “good” counts 0.3 times." in shown
+
+
 def test_a_text_cannot_steer_the_terminal():
     shown = in_terminal(explained(text="\x1b[2J\x07\u202e wonderful [red]x[/red]", tokens=[]), color_system=None)
     assert "\x1b" not in shown

@@ -21,8 +21,9 @@ _ROUGH_ITERATIONS, _ROUGH = 80, 1e-4
 _WEAKENS, _REVERSES = -0.5, -1.5
 #: Share of the texts that contain a word that scales its neighbours.
 _FREQUENT = 0.01
-#: Number of words times columns up to which words learn to scale their neighbours, so that memory stays bounded.
-_MOST_TERMS = 12_000_000
+#: Number of words times columns from which words learn to scale their neighbours, so that memory is bounded: of more,
+#: every second, third, ... text serves; with more than the second number of columns none.
+_MOST_TERMS, _FEW_COLUMNS = 12_000_000, 5
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,9 @@ class Half:
         return held.importance * values.losses(held)
 
 
-def learn_attention(corpus: Corpus, halves: Sequence[Half], progress: Callable[[str], None]) -> Attention:
+def learn_attention(
+    corpus: Corpus, halves: Sequence[Half], keys: Int[np.ndarray, " texts"], progress: Callable[[str], None]
+) -> Attention:
     """Return how occurrences are weighted: modifiers, and with more than 1,000 texts neighbours.
 
     Parameters
@@ -78,7 +81,9 @@ def learn_attention(corpus: Corpus, halves: Sequence[Half], progress: Callable[[
     corpus
         The texts.
     halves
-        Both halves of them.
+        Both halves of them, by the last bit of the keys.
+    keys
+        A number for each text that depends on the text alone.
     progress
         Called with a description of the next step.
     """
@@ -96,8 +101,9 @@ def learn_attention(corpus: Corpus, halves: Sequence[Half], progress: Callable[[
     more = tried[-1].losses - tried[0].losses
     best = tried[-1] if more.mean() <= more.std() / np.sqrt(len(more)) else tried[0]
     del tried  # its counts are as large as the texts
-    terms = len(corpus.occurrences.numbers) * corpus.sample.targets.shape[1]
-    if corpus.texts <= FEW_TEXTS or len(halves) < 2 or terms > _MOST_TERMS:
+    columns = corpus.sample.targets.shape[1]
+    every = 1 + len(corpus.occurrences.numbers) * columns // _MOST_TERMS
+    if corpus.texts <= FEW_TEXTS or len(halves) < 2 or (every > 1 and columns > _FEW_COLUMNS):
         return Attention(best.modifiers, Neighbours(), corpus.words)
     progress("neighbours of words")
     frequent = (corpus.tokens < len(idle.roles)) & (corpus.frequencies >= _FREQUENT * corpus.texts)
@@ -105,7 +111,10 @@ def learn_attention(corpus: Corpus, halves: Sequence[Half], progress: Callable[[
     candidates = candidates[idle.roles[candidates] == 0]
     both = [best.values, halves[1].fit(best.corpus, plain[1])]
     neighbours = fit_neighbours(
-        [_judged(best, half, values, candidates) for half, values in zip(halves, both, strict=True)],
+        [
+            _judged(best, half.held[0][(keys[half.held[0]] >> 1) % every == 0], values, candidates)
+            for half, values in zip(halves, both, strict=True)
+        ],
         [corpus.names[number] for number in candidates.tolist()],
     )
     return Attention(best.modifiers, neighbours, corpus.words)
@@ -145,9 +154,9 @@ def _followed(corpus: Corpus, half: Half, values: Values) -> Followed:
     )
 
 
-def _judged(best: _Tried, half: Half, values: Values, candidates: Int[np.ndarray, " words"]) -> Judged:
-    """Return the texts of a half with what the neighbours of each candidate contribute."""
-    corpus, rows = best.corpus, half.held[0]
+def _judged(best: _Tried, rows: Rows, values: Values, candidates: Int[np.ndarray, " words"]) -> Judged:
+    """Return some texts with what the neighbours of each candidate contribute."""
+    corpus = best.corpus
     assert corpus.occurrences is not None
     renumbered = np.full(len(corpus.sample), -1, dtype=np.int32)
     renumbered[rows] = np.arange(len(rows))

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import sparse
 
+from tokendyn.errors import BadInputError
 from tokendyn.sentiment.neighbours import Attention, closeness
 from tokendyn.sentiment.values import Sample, Values
 from tokendyn.sentiment.vocabulary import CountedTexts, Occurrences
@@ -72,10 +73,17 @@ class Corpus:
             Texts and crops.
         targets, importance
             As in :class:`tokendyn.sentiment.values.Sample`, for the texts.
+
+        Raises
+        ------
+        BadInputError
+            If no token can be learned.
         """
         texts, names = len(targets), len(counted.names)
         frequency = np.bincount(counted.words[: int(counted.indptr[texts])], minlength=names)
         tokens = np.flatnonzero(frequency >= (1 if texts <= FEW_TEXTS else 2))
+        if not len(tokens):
+            raise BadInputError(f"no word occurs in two of the {texts} texts; give texts that have words in common")
         most = _MOST_UNKNOWNS // targets.shape[1]
         if len(tokens) > most:
             warnings.warn(

@@ -47,8 +47,8 @@ class LeaderWord:
         value``.
     own
         Effect of the word alone: at transfer 0 the fall of the logit when all its occurrences are removed from the
-        text, with the n-grams that vanish and form; at transfer 1 ``gain value`` times the share of its own
-        occurrences.
+        text, with the n-grams that vanish and form, while ends of sentences stay; at transfer 1 ``gain value`` times
+        the share of its own occurrences.
     followers
         Words that ended with it; at transfer 0, those of largest effect first.
     by_class

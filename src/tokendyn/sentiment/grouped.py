@@ -183,8 +183,9 @@ def _without(
     words = np.bincount(gone, minlength=len(chosen))
     mass = texts.lengths[rows] + model.phantom_
     whole = _totals(reading.rows, weights=reading.parts, minlength=len(texts))[rows]
-    left = np.maximum(mass - words, np.finfo(np.float64).tiny)
-    return whole - (whole * mass - lost) / left
+    left = mass - words
+    # A text that has neither other words nor phantom ones keeps the bias; its sum is 0 only up to rounding.
+    return whole - np.divide(whole * mass - lost, left, out=np.zeros(len(chosen)), where=left > 0.0)
 
 
 def margins_of(

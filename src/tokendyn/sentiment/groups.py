@@ -166,7 +166,8 @@ class Grouping:
     ) -> Float[np.ndarray, " words"]:
         """Return how well each word tells two classes apart by itself: its log-odds less the noise in them.
 
-        ``sign(r) sqrt(max(r^2 - 1/p - 1/q, 0))``, r, p and q as in :func:`tokendyn.sentiment.values.prior_scale`.
+        ``sign(r) sqrt(max(r^2 - 1/p - 1/q, 0))`` with ``r = log(p / (2 + P)) - log(q / (2 + Q))``: p and q are 1 plus
+        the numbers of texts of the two classes with the word, P and Q those of all their texts.
 
         Parameters
         ----------
@@ -488,7 +489,8 @@ def topics_of(
     best = table.argmax(axis=1) if several else (table[:, 0] > 0.0).astype(np.int64)
     second = table.argmin(axis=1) if several else 1 - best
     reach = table.max(axis=1) - table.min(axis=1) if several else np.abs(table[:, 0])
-    present = sparse.csr_matrix((np.ones(sample.counts.nnz), sample.counts.indices, sample.counts.indptr))
+    ones = np.ones(sample.counts.nnz)
+    present = sparse.csr_matrix((ones, sample.counts.indices, sample.counts.indptr), shape=sample.counts.shape)
     sizes = targets.sum(axis=0) if several else np.array([len(targets) - targets.sum(), targets.sum()])
     # With several classes, words count that are evidence for any class against any other: twice the share.
     wide = min(1.0, 2.0 * share) if several else share

@@ -120,7 +120,7 @@ def learn(
     prior, several = choice.prior, targets.shape[1] > 1
     sides = [keys & 1 == half for half in (0, 1)]
     halves = [Half.of(corpus, prior, out) for out in sides if 0 < out.sum() < len(out)]
-    attention = learn_attention(corpus, halves, progress)
+    attention = learn_attention(corpus, halves, keys, progress)
     attended = corpus.attended(attention)
     progress("certainty")
     judged = [part for half in halves[: None if several else 1] for part in half.judged(attended)]

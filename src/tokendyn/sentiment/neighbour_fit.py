@@ -82,7 +82,7 @@ def scaled_sums(
     sides = []
     for back in (False, True):
         keys, words = [], []
-        for distance in range(1, min(REACH, len(numbers) - 1) + 1):
+        for distance in range(1, REACH + 1):
             later, earlier = slice(distance, None), slice(None, -distance)
             key, word = (later, earlier) if back else (earlier, later)
             inside = (sentence[key] == sentence[word]) & able[key] & valued[word]

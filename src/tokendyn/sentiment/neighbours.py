@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 #: held-out losses on the development splits of IMDb, two and five words the same.
 REACH = 3
 #: Least and largest weight of an occurrence by its neighbours.
-_LEAST, _MOST = 0.0, 3.0
+LEAST, MOST = 0.0, 3.0
 #: Exponent of the weight of the last sentences. With 8 about the last tenth of a text counts more; held-out losses for
 #: 2 and 4 are larger, and a similar number for the first sentences was 0.
 _EXPONENT = 8
@@ -132,11 +132,11 @@ def scales(numbers: Units, factors: Float[np.ndarray, "words 2"]) -> Float[np.nd
     behind, before = np.append(factors, [[0.0, 0.0]], axis=0)[numbers].T
     sentence = np.cumsum(numbers < 0)
     total = np.ones(len(numbers))
-    for distance in range(1, min(REACH, len(numbers) - 1) + 1):
+    for distance in range(1, REACH + 1):
         same = sentence[distance:] == sentence[:-distance]
         total[distance:] += same * behind[:-distance]
         total[:-distance] += same * before[distance:]
-    return np.clip(total, _LEAST, _MOST, out=total)
+    return np.clip(total, LEAST, MOST, out=total)
 
 
 def closeness(numbers: Units, rows: Int[np.ndarray, " units"]) -> Float[np.ndarray, " units"]:

@@ -15,7 +15,7 @@ from tokendyn.runs.onnx_files import OnnxGraph, write_onnx
 from tokendyn.sentiment.checks import check_texts
 from tokendyn.sentiment.frozen import SCHEMA, SCHEMA_VERSION
 from tokendyn.sentiment.modifiers import CONTRASTS, INTENSIFIER_REACH, INTENSIFIERS, NEGATOR_REACH
-from tokendyn.sentiment.neighbours import REACH
+from tokendyn.sentiment.neighbours import LEAST, MOST, REACH
 from tokendyn.sentiment.tokens import NEGATORS
 
 if TYPE_CHECKING:
@@ -30,7 +30,12 @@ _HOW = (
     "then no word follows it. Other words count 1 + before_contrast when one of the contrasts stands behind them in "
     "their sentence, else 1 + after_contrast when one stands before them, else 1 + intensifier when one of the "
     "intensifiers stands among the intensifier_reach words before them; contrasts do not follow contrasts, nor "
-    "intensifiers intensifiers."
+    "intensifiers intensifiers. Where token_rule has neighbours, the count of a single word is multiplied by 1 plus "
+    "the first number of each of the neighbour_reach words before it in its sentence and the second number of each of "
+    "those behind it, within neighbour_bounds; other words than the neighbours have 0. Where closing is not 0, all "
+    "tokens, n-grams too, count 1 + closing (9 x^8 - m) times as much: x = (s - 1/2) / S for a first word in sentence "
+    "s of S, m the mean of 9 x^8 over the S sentences. A run of marks or a piece of markup ends a sentence, even one "
+    "without words; words behind the last one belong to the last sentence, and a text without marks is one sentence."
 )
 
 
@@ -249,7 +254,7 @@ def _metadata(classifier: "FrozenModel") -> dict[str, str]:
         of = classifier.neighbours_
         pairs = zip(of.words, of.behind.tolist(), of.before.tolist(), strict=True)
         rule |= {
-            "closing": of.closing, "neighbour_reach": REACH,
+            "closing": of.closing, "neighbour_reach": REACH, "neighbour_bounds": [LEAST, MOST],
             "neighbours": {word: [behind, before] for word, behind, before in pairs},
         }  # fmt: skip
     own = classifier.tokeniser is not None

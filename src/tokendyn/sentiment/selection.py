@@ -82,7 +82,7 @@ def choose_prior(
     usual = float(np.median(sample.sizes))
     few = len(sample) <= _FEW_TEXTS
     # With many phantom words the bias outweighs the words of a few short texts; with many texts, longer ones are surer.
-    most = max(usual, _PHANTOMS[0]) if few and crops is None else 4 * usual
+    most = max(usual if few and crops is None else 4 * usual, _PHANTOMS[0])
     short = _PHANTOMS[0] if few else 2 * usual
     guess = Prior(phantom=100.0 if crops is not None else short, floor=0.4, strength=4.0, marginal=0.0 if few else 1.0)
     if crops is None and not few and sample.targets.shape[1] == 1:

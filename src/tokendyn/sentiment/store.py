@@ -27,6 +27,8 @@ _LATER = {
     "ngrams", "negation", "patience", "class_weight", "transfer", "phantom", "floor", "prior_strength", "groups",
     "strong_share", "dimensions", "marginal", "modifiers", "spelling", "doubt",
 }  # fmt: skip
+#: Largest values of fitted numbers that are not negative.
+_BOUNDS = {"phantom": np.inf, "doubt": 1, "share": 1, "closing": 1}
 _FIELDS = ("classes", "words", "parameters", "training")
 
 
@@ -230,6 +232,8 @@ def _record_problems(record: dict[str, Any]) -> list[str]:
     neighbours = record.get("neighbours", [])
     if not isinstance(neighbours, list) or not all(isinstance(word, str) for word in neighbours):
         problems.append("model.json: neighbours is not a list of strings")
+    elif len(set(neighbours)) != len(neighbours):
+        problems.append("model.json: a word occurs twice in neighbours")
     defaults = LeaderClassifier().get_params()
     needed = set(defaults) - _LATER - {"tokeniser"}
     if not isinstance(parameters, dict) or not needed <= set(parameters) <= set(defaults) - {"tokeniser"}:
@@ -239,18 +243,24 @@ def _record_problems(record: dict[str, Any]) -> list[str]:
             check_parameters(defaults | {"transfer": 1.0} | parameters)
         except BadInputError as error:
             problems.append(f"model.json: {error}")
-    fitted = record.get("fitted", {})
-    if not isinstance(fitted, dict) or not all(isinstance(number, int | float) for number in fitted.values()):
-        problems.append("model.json: fitted is not an object of numbers")
-    elif (
-        isinstance(parameters, dict)
-        and parameters.get("transfer") == 0
-        and not {"phantom", "share", "spread"} <= set(fitted)
-    ):
-        problems.append("model.json: fitted lacks phantom, share or spread")
+    problems += _fitted_problems(record.get("fitted", {}), parameters)
     if not isinstance(record["training"], dict):
         problems.append("model.json: training is not an object")
     return problems
+
+
+def _fitted_problems(fitted: Any, parameters: Any) -> list[str]:
+    """Return the faults of the fitted numbers."""
+    if not isinstance(fitted, dict) or not all(isinstance(number, int | float) for number in fitted.values()):
+        return ["model.json: fitted is not an object of numbers"]
+    linear = isinstance(parameters, dict) and parameters.get("transfer") == 0
+    if linear and not {"phantom", "share", "spread"} <= set(fitted):
+        return ["model.json: fitted lacks phantom, share or spread"]
+    return [
+        f"model.json: {name} is {fitted[name]}, expected 0 or more" + (f", at most {most}" if most < np.inf else "")
+        for name, most in _BOUNDS.items()
+        if not 0.0 <= fitted.get(name, 0.0) <= most
+    ]
 
 
 def _plain_labels(classes: list[Any]) -> bool:
@@ -314,6 +324,8 @@ def _value_problems(record: dict[str, Any], tensors: dict[str, np.ndarray]) -> l
         tensors["of_classes"].size and tensors["sizes"].shape != (classes,)
     ):
         problems.append("model.safetensors: of_classes and sizes do not fit the words and classes")
+    elif not problems and not _are_counts(tensors["of_classes"], tensors["frequencies"], tensors["sizes"]):
+        problems.append("model.safetensors: of_classes and sizes are not numbers of texts")
     if tensors["topics"].ndim != 2 or listed.shape != tensors["topics"].shape[:1]:
         problems.append("model.safetensors: topics and with_topic do not fit together")
     elif len(listed) and not (listed.min() >= 0 and listed.max() < words and (np.diff(listed) > 0).all()):
@@ -321,6 +333,12 @@ def _value_problems(record: dict[str, Any], tensors: dict[str, np.ndarray]) -> l
     if (tensors["frequencies"] < 0).any():
         problems.append("model.safetensors: frequencies holds negative numbers")
     return problems
+
+
+def _are_counts(of_classes: np.ndarray, frequencies: np.ndarray, sizes: np.ndarray) -> bool:
+    """Return whether these can be the numbers of texts with each word in each class, and those of the classes."""
+    most = frequencies[:, None] * (1.0 + 1e-9)
+    return bool((of_classes >= 0.0).all() and (of_classes <= most).all() and (sizes >= 0.0).all())
 
 
 def _straight(decoder: np.ndarray) -> bool:

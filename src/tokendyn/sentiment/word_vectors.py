@@ -66,7 +66,7 @@ def word_vectors(
     together = _together(numbers, rows, min(len(rows), _CONTEXTS), len(names)).tocoo()
     whole = np.asarray(together.sum(axis=1)).ravel()
     part = np.asarray(together.sum(axis=0)).ravel() ** _SMOOTHING
-    part /= part.sum()
+    part /= max(part.sum(), np.finfo(np.float64).tiny)  # texts of one word have no neighbours
     information = np.log(together.data / (whole[together.row] * part[together.col]))
     positive = information > 0.0
     matrix = sparse.csr_matrix(
