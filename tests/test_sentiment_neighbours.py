@@ -112,7 +112,7 @@ def test_training_and_reading_give_the_same_weights(corpus):
     neighbours = Neighbours(names, *rng.normal(scale=0.4, size=(2, len(names))), closing=0.1)
     modifiers = Modifiers(-1.5, 0.8, -0.7, 0.5)
     rule = TokenRule(ngrams=2, modifiers=True)
-    counted = Corpus.of(count_words(texts, rule), np.full((len(texts), 1), 0.5), np.ones(len(texts)))
+    counted = Corpus.of(count_words(texts, rule), np.full((len(texts), 1), 0.5), np.ones(len(texts)), 0.1)
     sample = counted.attended(Attention(modifiers, neighbours, counted.words)).sample
     number_of = {counted.names[number]: column for column, number in enumerate(counted.tokens.tolist())}
     ragged = Lookup(number_of, rule, modifiers, None, neighbours).encode(texts)

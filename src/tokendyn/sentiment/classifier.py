@@ -413,6 +413,8 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             began,
             progress,
             budget,
+            # The other model would judge a crop differently from the whole text, whose probability it has here.
+            crops=0.01,
         )
         model.training_["distilled_from"] = source.name
         if held:

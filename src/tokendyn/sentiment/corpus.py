@@ -12,8 +12,6 @@ from tokendyn.sentiment.neighbours import Attention, closeness
 from tokendyn.sentiment.values import Sample, Values
 from tokendyn.sentiment.vocabulary import CountedTexts, Occurrences
 
-#: Cost of an error on a crop, relative to 1 on a text.
-_CROP_IMPORTANCE = 0.1
 #: Up to this number of texts a token must occur in one text, above it in two texts.
 FEW_TEXTS = 1_000
 #: Largest size of a fit: number of values times number of classes.
@@ -64,6 +62,7 @@ class Corpus:
         counted: CountedTexts,
         targets: Float[np.ndarray, "texts columns"],
         importance: Float[np.ndarray, " texts"],
+        crops: float,
     ) -> "Corpus":
         """Choose the tokens that can be learned, those in two texts or, among few texts, in one.
 
@@ -73,6 +72,8 @@ class Corpus:
             Texts and crops.
         targets, importance
             As in :class:`tokendyn.sentiment.values.Sample`, for the texts.
+        crops
+            Cost of an error on a crop, relative to 1 on a text.
 
         Raises
         ------
@@ -104,7 +105,7 @@ class Corpus:
         entries, columns = order.data, order.indices
         counts = sparse.csr_matrix((counted.counts[entries], columns, order.indptr), shape=order.shape)
         rows = np.append(np.arange(texts), counted.parents)
-        factor = np.where(np.arange(len(rows)) < texts, 1.0, _CROP_IMPORTANCE)
+        factor = np.where(np.arange(len(rows)) < texts, 1.0, crops)
         return cls(
             sample=Sample(
                 counts=counts,

@@ -44,8 +44,13 @@ def learn_values(
     began: float,
     progress: Progress | None,
     budget: float,
+    *,
+    crops: float = 0.1,
 ) -> None:
-    """Fit a :class:`tokendyn.sentiment.LeaderClassifier` at transfer 0: one convex fit, settings by held-out losses."""
+    """Fit a :class:`tokendyn.sentiment.LeaderClassifier` at transfer 0: one convex fit, settings by held-out losses.
+
+    ``crops`` is the cost of an error on a crop, relative to 1 on a text.
+    """
     steps = itertools.count(1)
     settings = Settings(
         rule=model._rule(),
@@ -55,6 +60,7 @@ def learn_values(
         marginal=model.marginal,
         prior_strength=model.prior_strength,
         doubt=None if model.doubt is None else float(model.doubt),
+        crops=crops,
         leaders=float(model.leaders),
         strong_share=model.strong_share,
         dimensions=model.dimensions if model.groups == "topics" else 0,

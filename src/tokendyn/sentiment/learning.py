@@ -27,7 +27,13 @@ _LEAST_SHARE = 0.05
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of a fit; the attributes are parameters of :class:`tokendyn.sentiment.LeaderClassifier`."""
+    """Settings of a fit: parameters of :class:`tokendyn.sentiment.LeaderClassifier`, and the weight of crops.
+
+    Attributes
+    ----------
+    crops
+        Cost of an error on a crop, relative to 1 on a text.
+    """
 
     rule: TokenRule
     active_words: int
@@ -36,6 +42,7 @@ class Settings:
     marginal: float | None
     prior_strength: float | None
     doubt: float | None
+    crops: float
     leaders: float
     strong_share: float | None
     dimensions: int
@@ -110,7 +117,7 @@ def learn(
         Time after which no further setting is tried, on the clock of :func:`time.monotonic`.
     """
     progress("counting words")
-    corpus = Corpus.of(count_words(texts, settings.rule, crops=True), targets, importance)
+    corpus = Corpus.of(count_words(texts, settings.rule, crops=True), targets, importance, settings.crops)
     # A hash of the text itself, so that neither chance nor the order of the texts matters.
     keys = np.array([zlib.crc32(text.encode("utf-8", "surrogatepass")) for text in texts])
     choice = choose_prior(
