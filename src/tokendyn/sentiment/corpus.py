@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -123,7 +124,7 @@ class Corpus:
             occurrences=counted.occurrences,
         )
 
-    @property
+    @cached_property
     def words(self) -> tuple[str, ...]:
         """The single words, by their numbers."""
         most = -1 if self.occurrences is None else int(self.occurrences.numbers.max(initial=-1))

@@ -325,8 +325,8 @@ class Explanation(Result, kind="sentiment-explanation"):
         ]
         if self.modified:
             lines.append(f"modifiers: {'; '.join(self.scaled())}")
-        if self.attended():
-            lines.append(f"by the words beside them and their place in the text: {', '.join(self.attended())}")
+        if attended := self.attended():
+            lines.append(f"by the words beside them and their place in the text: {', '.join(attended)}")
         if self.turns:
             count = next(place for place, gone in enumerate(self.succession, start=1) if gone.margin < 0)
             lines.append(

@@ -16,7 +16,7 @@ from scipy.sparse.linalg import ArpackNoConvergence, svds
 from sklearn.utils.extmath import randomized_svd
 
 from tokendyn.dynamics import Layer, RaggedTokens, run_ragged
-from tokendyn.sentiment.values import Sample, Values
+from tokendyn.sentiment.values import Sample, Values, clear_odds
 from tokendyn.sentiment.vocabulary import Ragged
 
 #: Weight of a word's side in its position, relative to 1 for its topic.
@@ -181,8 +181,8 @@ class Grouping:
             counts = np.concatenate([self.frequencies[:, None] - counts, counts], axis=1)
         words = np.arange(len(counts))
         p, q = 1.0 + counts[words, best], 1.0 + counts[words, second]
-        odds = np.log(p / (2.0 + self.sizes[best])) - np.log(q / (2.0 + self.sizes[second]))
-        separation: Float[np.ndarray, " words"] = np.sign(odds) * np.sqrt(np.maximum(odds**2 - 1.0 / p - 1.0 / q, 0.0))
+        odds, clear = clear_odds(p, q, 2.0 + self.sizes[best], 2.0 + self.sizes[second])
+        separation: Float[np.ndarray, " words"] = np.sign(odds) * np.sqrt(clear)
         return separation
 
     def _strength(

@@ -176,10 +176,28 @@ def prior_scale(
     scale = np.empty((presence.shape[1], targets.shape[1]))
     for column, inside in enumerate((presence.T @ targets).T):
         p, q = 1.0 + inside, 1.0 + frequency - inside
-        r = np.log(p / p.sum()) - np.log(q / q.sum())
-        effect = np.maximum(r**2 - 1.0 / p - 1.0 / q, 0.0)
+        _, effect = clear_odds(p, q, p.sum(), q.sum())
         scale[:, column] = np.sqrt((floor * idf / _USUAL_IDF) ** 2 + marginal**2 * effect)
     return scale**_SHARPNESS
+
+
+def clear_odds(
+    p: Float[np.ndarray, " tokens"],
+    q: Float[np.ndarray, " tokens"],
+    whole_p: float | Float[np.ndarray, " tokens"],
+    whole_q: float | Float[np.ndarray, " tokens"],
+) -> tuple[Float[np.ndarray, " tokens"], Float[np.ndarray, " tokens"]]:
+    """Return ``r = log(p / whole_p) - log(q / whole_q)`` and its square less its variance by chance, 0 at least.
+
+    Parameters
+    ----------
+    p, q
+        1 plus the number of texts of either side with each token: ``1/p + 1/q`` is about the variance of r.
+    whole_p, whole_q
+        What they are divided by.
+    """
+    odds = np.log(p / whole_p) - np.log(q / whole_q)
+    return odds, np.maximum(odds**2 - 1.0 / p - 1.0 / q, 0.0)
 
 
 def fit_values(

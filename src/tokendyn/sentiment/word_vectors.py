@@ -34,12 +34,6 @@ class Shared:
     tokens: Int[np.ndarray, " tokens"]
     table: Float[np.ndarray, "tokens directions"]
 
-    def among(self, tokens: Int[np.ndarray, " chosen"]) -> "Shared":
-        """Return the directions over some of the tokens, renumbered; the chosen ones ascend."""
-        place = np.searchsorted(tokens, self.tokens)
-        inside = np.append(tokens, -1)[place] == self.tokens
-        return Shared(tokens=place[inside], table=self.table[inside])
-
 
 def word_vectors(
     numbers: Int[np.ndarray, " units"], names: Sequence[str]
